@@ -1,0 +1,77 @@
+//! Where unsafe code may stand.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::Findings;
+use crate::{
+    metadata::Metadata,
+    source::{code, lines_with_word},
+    workspace::Workspace,
+};
+
+/// Packages in which no unsafe code can be compiled at all.
+const FORBID: &[&str] = &["taskloom-core", "taskloom-macros", "taskloom", "taskloom-cli", "xtask"];
+
+/// Files, or folders with a `/` at the end, in which unsafe code may stand, and why it has to.
+const ALLOWED: &[(&str, &str)] = &[
+    ("crates/threads/src/cpu.rs", "asks the kernel for a thread's processor time and for the usable processors"),
+    ("crates/procs/src/os/", "system calls about processes, signals and descriptors that std does not wrap"),
+];
+
+/// Does each crate root that should forbid unsafe code do so?
+pub(super) fn forbidden(workspace: &Workspace) -> Result<Findings> {
+    let metadata = Metadata::load(workspace)?;
+    let mut findings = Findings::new();
+    for name in FORBID {
+        let package = metadata.members.get(*name).with_context(|| format!("there is no package {name}"))?;
+        for root in &package.roots {
+            if !workspace.text(root)?.is_some_and(|text| forbids(&text)) {
+                findings.push(format!("{} does not forbid unsafe code", root.display()));
+            }
+        }
+    }
+    Ok(findings)
+}
+
+/// Is each `unsafe` in a listed file?
+pub(super) fn confined(workspace: &Workspace) -> Result<Findings> {
+    let mut findings = Findings::new();
+    for file in workspace.rust_files("")?.iter().filter(|file| !allowed(file)) {
+        let text = workspace.text(file)?.unwrap_or_default();
+        let lines = lines_with_word(&code(&text), "unsafe");
+        findings.extend(lines.iter().map(|line| format!("{}:{line}: unsafe", file.display())));
+    }
+    Ok(findings)
+}
+
+fn forbids(text: &str) -> bool {
+    code(text).lines().any(|line| line.trim() == "#![forbid(unsafe_code)]")
+}
+
+fn allowed(file: &Path) -> bool {
+    ALLOWED
+        .iter()
+        .any(|(place, _)| if place.ends_with('/') { file.starts_with(place) } else { file == Path::new(place) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_attribute_counts_only_as_code() {
+        assert!(forbids("//! Docs.\n\n#![forbid(unsafe_code)]\n"));
+        assert!(!forbids("//! #![forbid(unsafe_code)]\n"));
+        assert!(!forbids("#![deny(unsafe_code)]\n"));
+    }
+
+    #[test]
+    fn folders_and_files_are_allowed_as_listed() {
+        assert!(allowed(Path::new("crates/threads/src/cpu.rs")));
+        assert!(allowed(Path::new("crates/procs/src/os/group.rs")));
+        assert!(!allowed(Path::new("crates/procs/src/os.rs")));
+        assert!(!allowed(Path::new("crates/threads/src/pool.rs")));
+    }
+}
