@@ -5,6 +5,8 @@
 //!                  └──▶ procs ───▶ core
 //! ```
 //!
+//! The facade, which re-exports, may name whatever is below it: its own form of `#[task]` stands in macros.
+//!
 //! Tests, examples and benchmarks are not published; they may use everything, and nothing published may use them.
 
 use std::collections::BTreeMap;
@@ -23,7 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("taskloom-core", &["taskloom-macros"]),
     ("taskloom-threads", &["taskloom-core"]),
     ("taskloom-procs", &["taskloom-core"]),
-    ("taskloom", &["taskloom-core", "taskloom-threads", "taskloom-procs"]),
+    ("taskloom", &["taskloom-threads", "taskloom-procs", "taskloom-core", "taskloom-macros"]),
     ("taskloom-cli", &["taskloom"]),
 ];
 
