@@ -1,0 +1,98 @@
+//! What the current thread is doing for which pool.
+//!
+//! Three rules need to know: a submit from a task or a callback never waits for room, a shutdown
+//! from there never waits for itself, and a worker thread that blocks in a `join` says so, so
+//! that its pool can lend another thread meanwhile.
+
+use std::cell::RefCell;
+
+use crate::worker::Worker;
+
+#[derive(Default)]
+struct Here {
+    worker: Option<Worker>,
+    task: Option<u64>,
+    notifier_of: Option<u64>,
+    in_place: u32,
+}
+
+thread_local! {
+    static HERE: RefCell<Here> = RefCell::default();
+}
+
+/// Deepest nesting of tasks that run inside the `join` that waits for them.
+const MAX_IN_PLACE: u32 = 64;
+
+/// The task that this thread runs, if it runs one; on a pool's notifier thread the task whose log
+/// record is being delivered. A logger can show it: it is the same on every backend.
+pub fn current_task() -> Option<u64> {
+    HERE.with_borrow(|here| here.task)
+}
+
+/// Runs `f` as the body of `task` on `worker`. Restores what was before, on unwinding too.
+pub(crate) fn in_task<R>(worker: &Worker, task: u64, f: impl FnOnce() -> R) -> R {
+    let (worker, task) = HERE.with_borrow_mut(|here| (here.worker.replace(worker.clone()), here.task.replace(task)));
+    let _restore = Restore(Some((worker, task)));
+    f()
+}
+
+struct Restore(Option<(Option<Worker>, Option<u64>)>);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        let before = self.0.take();
+        // The replaced worker is dropped after the borrow: its state may be anything.
+        let _worker = HERE.try_with(|here| {
+            let mut here = here.borrow_mut();
+            let (worker, task) = before?;
+            here.task = task;
+            std::mem::replace(&mut here.worker, worker)
+        });
+    }
+}
+
+/// Runs `f` with `task` as the current one: for log records that arrive from elsewhere.
+pub(crate) fn on_behalf<R>(task: Option<u64>, f: impl FnOnce() -> R) -> R {
+    let before = HERE.with_borrow_mut(|here| std::mem::replace(&mut here.task, task));
+    let done = f();
+    HERE.with_borrow_mut(|here| here.task = before);
+    done
+}
+
+/// Marks this thread as the notifier of a pool, for its whole life.
+pub(crate) fn become_notifier(pool: u64) {
+    HERE.with_borrow_mut(|here| here.notifier_of = Some(pool));
+}
+
+/// Whether this thread runs a task or a callback: then it must not wait for room.
+pub(crate) fn must_not_wait() -> bool {
+    HERE.with_borrow(|here| here.worker.is_some() || here.notifier_of.is_some())
+}
+
+/// Whether this thread belongs to that pool: then it must not wait for the pool's end.
+pub(crate) fn belongs_to(pool: u64) -> bool {
+    HERE.with_borrow(|here| {
+        here.notifier_of == Some(pool) || here.worker.as_ref().is_some_and(|worker| worker.pool() == pool)
+    })
+}
+
+pub(crate) fn is_notifier_of(pool: u64) -> bool {
+    HERE.with_borrow(|here| here.notifier_of == Some(pool))
+}
+
+/// The worker that this thread is, if it runs a task.
+pub(crate) fn worker() -> Option<Worker> {
+    HERE.with_borrow(|here| here.worker.clone())
+}
+
+/// Lets `f` run a task in place, unless they are nested too deeply already.
+pub(crate) fn in_place(f: impl FnOnce()) {
+    let allowed = HERE.with_borrow_mut(|here| {
+        here.in_place += 1;
+        here.in_place <= MAX_IN_PLACE
+    });
+    if allowed {
+        f();
+    }
+    HERE.with_borrow_mut(|here| here.in_place -= 1);
+}

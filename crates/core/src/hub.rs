@@ -1,0 +1,269 @@
+//! What a pool's parts share: room in the queue, the count of open tasks, the notifier thread, the
+//! readers of events. Backends hold it too: it knows no backend, so that nothing owns itself.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use crate::{
+    ambient,
+    error::TaskError,
+    event::Event,
+    notifier::{Message, Notifier},
+    settings::Settings,
+};
+
+/// The shared part of a pool.
+#[derive(Clone)]
+pub struct Hub(Arc<Shared>);
+
+struct Shared {
+    id: u64,
+    settings: Settings,
+    gauge: Mutex<Gauge>,
+    room: Condvar,
+    all_done: Condvar,
+    notifier: Notifier,
+    measuring: AtomicBool,
+    batches: AtomicU64,
+}
+
+#[derive(Default)]
+struct Gauge {
+    /// Accepted and not started.
+    queued: usize,
+    queued_bytes: usize,
+    /// Accepted and without an outcome.
+    open: usize,
+    closed: bool,
+    waiting_for_room: usize,
+    waiting_for_end: usize,
+}
+
+pub(crate) enum Full {
+    Full,
+    Closed,
+}
+
+impl Hub {
+    /// The shared part of a new pool.
+    pub fn new(settings: Settings) -> Self {
+        static IDS: AtomicU64 = AtomicU64::new(1);
+        let id = IDS.fetch_add(1, Ordering::Relaxed);
+        let hub = Self(Arc::new(Shared {
+            id,
+            gauge: Mutex::default(),
+            room: Condvar::new(),
+            all_done: Condvar::new(),
+            notifier: Notifier::new(id),
+            measuring: AtomicBool::new(settings.metrics),
+            batches: AtomicU64::new(0),
+            settings,
+        }));
+        for reader in hub.settings().readers.take() {
+            hub.read_events(reader);
+        }
+        hub
+    }
+
+    /// A number that no other pool of this process has.
+    pub fn id(&self) -> u64 {
+        self.0.id
+    }
+
+    /// How the pool was set up.
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    /// Whether anybody wants to know what tasks cost.
+    pub fn measuring(&self) -> bool {
+        self.0.measuring.load(Ordering::Relaxed)
+    }
+
+    /// Passes an event on to its readers, if there are any.
+    pub fn emit(&self, event: impl FnOnce() -> Event) {
+        if self.0.notifier.has_readers() {
+            // Nobody hears the last events of a pool that has ended.
+            let _ = self.0.notifier.post(Message::Event(event()));
+        }
+    }
+
+    /// Delivers a worker's log record on the notifier thread, then calls `delivered`: the worker
+    /// may be waiting for it.
+    pub fn log(&self, record: LogRecord, delivered: impl FnOnce() + Send + 'static) {
+        self.notify(move || {
+            record.deliver();
+            delivered();
+        });
+    }
+
+    /// Runs `f` on the notifier thread; here, if that thread has ended. A panic in it is logged.
+    pub fn notify(&self, f: impl FnOnce() + Send + 'static) {
+        if let Err(Message::Call(f)) = self.0.notifier.post(Message::Call(Box::new(f))) {
+            crate::notifier::call(f);
+        }
+    }
+
+    pub(crate) fn read_events(&self, reader: Box<dyn FnMut(&Event) + Send>) {
+        self.0.measuring.store(true, Ordering::Relaxed);
+        self.0.notifier.add_reader(reader);
+    }
+
+    pub(crate) fn next_batch(&self) -> u64 {
+        self.0.batches.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn gauge(&self) -> MutexGuard<'_, Gauge> {
+        // Nothing panics while it holds this lock.
+        self.0.gauge.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes room for `items` tasks of `bytes` in all. Waits for it, unless this thread must not wait.
+    pub(crate) fn admit(&self, items: usize, bytes: usize) -> Result<(), TaskError> {
+        let patient = !ambient::must_not_wait();
+        let mut gauge = self.gauge();
+        while patient && !gauge.closed && !self.has_room(&gauge, items, bytes) {
+            gauge.waiting_for_room += 1;
+            gauge = self.0.room.wait(gauge).unwrap_or_else(PoisonError::into_inner);
+            gauge.waiting_for_room -= 1;
+        }
+        if gauge.closed { Err(TaskError::Closed) } else { Ok(gauge.add(items, bytes)) }
+    }
+
+    pub(crate) fn try_admit(&self, items: usize, bytes: usize) -> Result<(), Full> {
+        let mut gauge = self.gauge();
+        match () {
+            () if gauge.closed => Err(Full::Closed),
+            () if self.has_room(&gauge, items, bytes) => Ok(gauge.add(items, bytes)),
+            () => Err(Full::Full),
+        }
+    }
+
+    /// One item over the cap is admitted alone, else it could never run.
+    fn has_room(&self, gauge: &Gauge, items: usize, bytes: usize) -> bool {
+        let settings = self.settings();
+        gauge.queued == 0
+            || (gauge.queued + items <= settings.queue_items && gauge.queued_bytes + bytes <= settings.queue_bytes)
+    }
+
+    /// A task has started, or will never start.
+    pub(crate) fn leave_queue(&self, items: usize, bytes: usize) {
+        let mut gauge = self.gauge();
+        gauge.queued -= items;
+        gauge.queued_bytes -= bytes;
+        let wake = gauge.waiting_for_room > 0;
+        drop(gauge);
+        if wake {
+            self.0.room.notify_all();
+        }
+    }
+
+    /// A task has its outcome.
+    pub(crate) fn done(&self) {
+        let mut gauge = self.gauge();
+        gauge.open -= 1;
+        let wake = gauge.open == 0 && gauge.waiting_for_end > 0;
+        drop(gauge);
+        if wake {
+            self.0.all_done.notify_all();
+        }
+    }
+
+    /// From now on nothing is accepted. Submits that wait for room wake up with `Closed`.
+    pub(crate) fn close(&self) {
+        self.gauge().closed = true;
+        self.0.room.notify_all();
+    }
+
+    /// Returns when every accepted task has its outcome.
+    pub(crate) fn wait_all_done(&self) {
+        let mut gauge = self.gauge();
+        gauge.waiting_for_end += 1;
+        while gauge.open > 0 {
+            gauge = self.0.all_done.wait(gauge).unwrap_or_else(PoisonError::into_inner);
+        }
+        gauge.waiting_for_end -= 1;
+    }
+
+    /// Tasks accepted and without an outcome.
+    pub(crate) fn open(&self) -> usize {
+        self.gauge().open
+    }
+
+    /// Ends the notifier thread when it has delivered everything.
+    pub(crate) fn end_notifier(&self) {
+        self.0.notifier.end();
+    }
+}
+
+impl Gauge {
+    fn add(&mut self, items: usize, bytes: usize) {
+        self.queued += items;
+        self.queued_bytes += bytes;
+        self.open += items;
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").field("id", &self.0.id).finish_non_exhaustive()
+    }
+}
+
+/// A log record that was made in another process.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[expect(missing_docs, reason = "the fields of `log::Record`")]
+pub struct LogRecord {
+    /// The task that made it, if one did.
+    pub task: Option<u64>,
+    /// As `log::Level as usize`.
+    pub level: usize,
+    pub target: String,
+    pub message: String,
+    pub module: Option<String>,
+    pub file: Option<String>,
+    pub line: Option<u32>,
+}
+
+impl LogRecord {
+    /// Copies a record made in this process, with its current task.
+    pub fn copy(record: &log::Record<'_>) -> Self {
+        Self {
+            task: ambient::current_task(),
+            level: record.level() as usize,
+            target: record.target().to_owned(),
+            message: record.args().to_string(),
+            module: record.module_path().map(str::to_owned),
+            file: record.file().map(str::to_owned),
+            line: record.line(),
+        }
+    }
+
+    fn deliver(&self) {
+        let level = log::Level::iter().find(|level| *level as usize == self.level).unwrap_or(log::Level::Error);
+        if level > log::max_level() {
+            return;
+        }
+        ambient::on_behalf(self.task, || {
+            log::logger().log(
+                &log::Record::builder()
+                    .level(level)
+                    .target(&self.target)
+                    .module_path(self.module.as_deref())
+                    .file(self.file.as_deref())
+                    .line(self.line)
+                    .args(format_args!("{}", self.message))
+                    .build(),
+            );
+        });
+    }
+}
+
+/// How long a pool that is dropped lets running tasks finish, by default.
+pub(crate) const DROP_GRACE: Duration = Duration::from_secs(10);

@@ -1,0 +1,106 @@
+//! The inline backend: tasks run at submission, on the caller's own thread.
+//!
+//! For tests, for debugging, and for work too small to share out. Everything else is as on other
+//! backends: the same handles, policies, events, and with `checked(true)` the same encoding.
+
+use std::{cell::RefCell, collections::HashMap, time::Duration};
+
+use crate::{
+    backend::{Backend, Capabilities, InProcess, Shutdown, Stop},
+    error::TaskError,
+    hub::Hub,
+    job::Job,
+    pool::Pool,
+    settings::Settings,
+    worker::{Init, Worker},
+};
+
+/// Starts to build an inline pool.
+pub fn pool() -> Builder {
+    Builder::default()
+}
+
+/// Builds an inline pool. One task runs at a time on each thread that submits.
+#[derive(Debug, Default)]
+pub struct Builder {
+    settings: Settings,
+}
+
+impl Builder {
+    crate::pool_options!(in_process);
+
+    /// Makes the pool, and runs the initialiser for this thread.
+    ///
+    /// # Errors
+    /// If the initialiser fails, or zero workers were asked for.
+    pub fn build(self) -> Result<Pool<Inline>, TaskError> {
+        self.settings.worker_count()?;
+        let init = self.settings.initialiser()?;
+        let backend = Inline { hub: Hub::new(self.settings), init };
+        backend.on_worker(|_| ())?;
+        Ok(Pool::new(backend.hub.clone(), backend))
+    }
+}
+
+/// The inline backend.
+#[derive(Debug)]
+pub struct Inline {
+    hub: Hub,
+    init: Option<Init>,
+}
+
+thread_local! {
+    /// This thread as a worker of each inline pool that it has submitted to. The state that an
+    /// initialiser makes may not leave its thread, so each thread has its own.
+    static WORKERS: RefCell<HashMap<u64, Worker>> = RefCell::default();
+}
+
+impl Inline {
+    fn on_worker<R>(&self, f: impl FnOnce(&Worker) -> R) -> Result<R, TaskError> {
+        let known = WORKERS.with_borrow(|workers| workers.get(&self.hub.id()).cloned());
+        let worker = match known {
+            Some(worker) => worker,
+            None => {
+                let worker = Worker::new(self.hub.id(), 0, 0).cpu_clock(thread_cpu_time);
+                worker.init(self.init.as_ref())?;
+                WORKERS.with_borrow_mut(|workers| workers.insert(self.hub.id(), worker.clone()));
+                worker
+            }
+        };
+        Ok(f(&worker))
+    }
+}
+
+impl Backend for Inline {
+    fn capabilities(&self) -> Capabilities {
+        let mut capabilities = Capabilities::new("inline", 1);
+        capabilities.nests = true;
+        capabilities.runs_at_submission = true;
+        capabilities
+    }
+
+    fn submit(&self, job: Job) {
+        let mut job = Some(job);
+        let ran = self.on_worker(|worker| job.take().into_iter().for_each(|job| job.run(worker)));
+        if let (Err(error), Some(job)) = (ran, job) {
+            job.fail(&error);
+        }
+    }
+
+    fn stop(&self, _: u64, _: Stop) {
+        // What runs has this thread; it has been told to stop, and ends when it returns.
+    }
+
+    fn shutdown(&self, _: Shutdown) {
+        // Other threads' workers end with their threads. What a state does when it is dropped may need this map.
+        let _worker = WORKERS.with_borrow_mut(|workers| workers.remove(&self.hub.id()));
+    }
+}
+
+impl InProcess for Inline {}
+
+/// This thread's CPU time as the scheduler counts it: safe code only, and exact to a scheduler tick.
+fn thread_cpu_time() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split_ascii_whitespace().next()?.parse().ok().map(Duration::from_nanos)
+}

@@ -1,0 +1,252 @@
+//! What a backend is given: the right, and the duty, to bring some items to their end.
+
+use std::{fmt, ops::Range, sync::Arc};
+
+use crate::{
+    error::{Lost, TaskError},
+    event::Metrics,
+    frame,
+    node::{Next, Spare, Work},
+    worker::Worker,
+};
+
+/// One attempt at one task, or at some items of a map's chunk.
+///
+/// Move-only: it ends by [`run`](Self::run), by replies to all its items, by [`died`](Self::died)
+/// or by [`fail`](Self::fail). Dropped, its open items end as `Lost`.
+pub struct Job {
+    work: Arc<dyn Work>,
+    attempt: u32,
+    items: Range<u32>,
+    cargo: Option<Arc<Cargo>>,
+}
+
+/// The encoded arguments of a node's items, one behind the other.
+#[derive(Debug, Default)]
+pub(crate) struct Cargo {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) ends: Vec<usize>,
+}
+
+impl Cargo {
+    pub(crate) fn args(&self, item: u32) -> &[u8] {
+        let item = item as usize;
+        let start = item.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.bytes[start..self.ends[item]]
+    }
+}
+
+impl Job {
+    pub(crate) fn new(work: Arc<dyn Work>, attempt: u32, items: Range<u32>, cargo: Option<Arc<Cargo>>) -> Self {
+        Self { work, attempt, items, cargo }
+    }
+
+    /// Id of the first item; the others follow.
+    pub fn id(&self) -> u64 {
+        self.work.head().id(self.items.start)
+    }
+
+    /// Number of items.
+    pub fn len(&self) -> u32 {
+        self.items.len() as u32
+    }
+
+    /// Whether there is no item. A job given to a backend has at least one.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// The task's name.
+    pub fn name(&self) -> &'static str {
+        self.work.head().name
+    }
+
+    /// Number of the attempt, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Size of the encoded arguments; 0 if they are not encoded.
+    pub fn size(&self) -> usize {
+        self.cargo.as_ref().map_or(0, |cargo| self.items.clone().map(|item| cargo.args(item).len()).sum())
+    }
+
+    /// Whether nothing is left to do: everything was cancelled, or timed out.
+    pub fn is_over(&self) -> bool {
+        !self.items.clone().any(|item| self.work.is_open(item, self.attempt))
+    }
+
+    /// Runs the items here, one after the other; those that a [`Ticket`] of the same job has taken are left to it.
+    pub fn run(mut self, worker: &Worker) {
+        run_items(&self.work, self.attempt, self.items.clone(), worker);
+        self.items.start = self.items.end;
+    }
+
+    /// A second hand on the same items, for the time this job runs in process.
+    pub fn ticket(&self) -> Ticket {
+        Ticket { work: self.work.clone(), attempt: self.attempt, items: self.items.clone() }
+    }
+
+    /// Marks the job as being sent to a worker elsewhere, and appends its frame to `out`. Items are
+    /// numbered from 0 in the frame, as in [`started`](Self::started) and [`reply`](Self::reply).
+    /// Call it again to send a job that came [back](Self::returned) to another worker.
+    ///
+    /// # Panics
+    /// If the job has no encoded arguments: its backend does not declare `encodes`.
+    pub fn sent(&mut self, token: u64, out: &mut Vec<u8>) {
+        let cargo = self.cargo.as_ref().expect("a backend that encodes gets encoded jobs");
+        // What is over goes along: the frame stays simple, and the worker's reply is ignored.
+        for item in self.items.clone() {
+            self.work.sent(item, self.attempt);
+        }
+        frame::write(self.work.head(), token, self.attempt, self.items.clone(), cargo, out);
+    }
+
+    /// Item `item`'s body begins on a worker elsewhere.
+    pub fn started(&self, item: u32, worker: u32) {
+        if let Some(item) = self.item(item) {
+            self.work.clone().started(item, self.attempt, worker);
+        }
+    }
+
+    /// A worker elsewhere is done with item `item`: with its encoded result, or an error.
+    pub fn reply(&self, item: u32, outcome: Result<&[u8], TaskError>, metrics: Metrics) {
+        if let Some(item) = self.item(item) {
+            self.work.reply(item, self.attempt, outcome, metrics).follow(&self.work, item);
+        }
+    }
+
+    /// The worker gave the items from `from` on back without having started them. They leave this
+    /// job and become one of their own, if anything is left of them to do.
+    pub fn returned(&mut self, from: u32) -> Option<Self> {
+        let from = (self.items.start + from).min(self.items.end);
+        let rest = Self {
+            work: self.work.clone(),
+            attempt: self.attempt,
+            items: from..self.items.end,
+            cargo: self.cargo.clone(),
+        };
+        self.items.end = from;
+        for item in rest.items.clone() {
+            rest.work.returned(item, rest.attempt).follow(&rest.work, item);
+        }
+        (!rest.is_over()).then_some(rest)
+    }
+
+    /// The worker died. Of the items that are still open, the one that had been started gets
+    /// the blame; the others are given back, to run elsewhere at no cost.
+    pub fn died(mut self, error: impl FnOnce(u32) -> TaskError) -> Option<Self> {
+        let begun = self.items.clone().rev().find(|&item| self.work.has_begun(item, self.attempt));
+        let first_free = begun.map_or(self.items.start, |item| item + 1);
+        let rest = self.returned(first_free - self.items.start);
+        if let Some(item) = begun {
+            self.work.fail(item, self.attempt, Spare::Nothing, error(self.attempt)).follow(&self.work, item);
+        }
+        // Items before the blamed one have their replies: one worker runs one item at a time, in order.
+        rest
+    }
+
+    /// Ends all open items with this error.
+    pub fn fail(mut self, error: &TaskError) {
+        self.end(Spare::Nothing, error);
+    }
+
+    fn end(&mut self, spare: Spare, error: &TaskError) {
+        for item in std::mem::take(&mut self.items) {
+            self.work.fail(item, self.attempt, spare, error.clone()).follow(&self.work, item);
+        }
+    }
+
+    /// Cancels what nobody runs, tells the rest to stop.
+    pub fn cancel(&self) {
+        self.work.cancel_all();
+    }
+
+    /// Goes to its backend again: the next attempt.
+    pub(crate) fn resubmit(self) {
+        let core = self.work.head().core.clone();
+        core.backend.submit(self);
+    }
+
+    /// Numbers come from elsewhere and may be wrong.
+    fn item(&self, item: u32) -> Option<u32> {
+        (item < self.len()).then(|| self.items.start + item)
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if !self.items.is_empty() {
+            let spare = if self.work.head().core.capabilities.encodes { Spare::Nothing } else { Spare::Claimed };
+            self.end(spare, &Lost::new("its backend dropped it").into());
+        }
+    }
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job")
+            .field("name", &self.name())
+            .field("id", &self.id())
+            .field("len", &self.len())
+            .field("attempt", &self.attempt)
+            .finish()
+    }
+}
+
+/// A second hand on a job that runs in this process: for workers that help with its items, and for
+/// whoever must end them.
+#[derive(Clone)]
+pub struct Ticket {
+    work: Arc<dyn Work>,
+    attempt: u32,
+    items: Range<u32>,
+}
+
+impl Ticket {
+    /// Whether task `id` is among the items.
+    pub fn contains(&self, id: u64) -> bool {
+        let head = self.work.head();
+        (head.id(self.items.start)..head.id(self.items.end)).contains(&id)
+    }
+
+    /// Items that nobody has begun.
+    pub fn unclaimed(&self) -> u32 {
+        self.work.unclaimed()
+    }
+
+    /// Runs items that nobody has begun, one after the other.
+    pub fn help(&self, worker: &Worker) {
+        run_items(&self.work, self.attempt, self.items.clone(), worker);
+    }
+
+    /// Cancels what nobody runs, tells the rest to stop.
+    pub fn cancel(&self) {
+        self.work.cancel_all();
+    }
+
+    /// Whether anything has no outcome yet.
+    pub fn is_open(&self) -> bool {
+        self.items.clone().any(|item| self.work.is_open(item, self.attempt))
+    }
+
+    /// Ends all open items with this error, also those that run: what they still return is ignored.
+    pub fn give_up(&self, error: &TaskError) {
+        for item in self.items.clone() {
+            let next: Next = self.work.fail(item, self.attempt, Spare::Nothing, error.clone());
+            next.follow(&self.work, item);
+        }
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket").field("items", &self.items).finish_non_exhaustive()
+    }
+}
+
+fn run_items(work: &Arc<dyn Work>, attempt: u32, items: Range<u32>, worker: &Worker) {
+    for item in items {
+        work.clone().run(item, attempt, worker).follow(work, item);
+    }
+}

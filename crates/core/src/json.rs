@@ -1,0 +1,131 @@
+//! Arguments from JSON text, with the place of what does not fit.
+
+use serde_json::value::RawValue;
+
+use crate::{
+    codec::Data,
+    registry::{JsonFault, Param},
+};
+
+/// The texts of a task's arguments, cut out of one JSON text but not parsed yet. Used by `#[task]`.
+#[derive(Debug)]
+pub struct JsonArgs<'t> {
+    whole: &'t str,
+    texts: Vec<&'t str>,
+    params: &'static [Param],
+}
+
+impl<'t> JsonArgs<'t> {
+    /// Cuts `text` up: one argument is the value itself, several are an object by name, none is `null`, `{}` or `[]`.
+    ///
+    /// # Errors
+    /// If the text is not JSON, is no object, or names too few or other arguments.
+    pub fn split(text: &'t str, params: &'static [Param]) -> Result<Self, JsonFault> {
+        let whole: &RawValue = serde_json::from_str(text).map_err(|e| invalid(text, &e))?;
+        let mut texts = Vec::with_capacity(params.len());
+        match params {
+            [] => {
+                if !matches!(whole.get(), "null" | "{}" | "[]") {
+                    return Err(JsonFault::new("takes no argument: expected `null` or `{}`"));
+                }
+            }
+            [_] => texts.push(whole.get()),
+            _ => {
+                let fields: Vec<(String, &RawValue)> =
+                    serde_json::from_str::<Fields<'t>>(whole.get()).map_err(|_| object_expected(params))?.0;
+                if let Some((other, _)) = fields.iter().find(|(name, _)| params.iter().all(|p| p.name != name)) {
+                    return Err(JsonFault::new(format!("has no argument `{other}`: {}", listed(params))));
+                }
+                for param in params {
+                    // The last of two equal names counts, as in JSON.parse.
+                    let found = fields.iter().rev().find(|(name, _)| name == param.name);
+                    let missing = || JsonFault {
+                        param: Some(param.name),
+                        offset: None,
+                        message: format!("missing; expected {}", param.ty),
+                    };
+                    texts.push(match found {
+                        Some((_, raw)) => raw.get(),
+                        // An optional argument may be left out, as serde's derive has it.
+                        None if param.ty.starts_with("Option") => "null",
+                        None => return Err(missing()),
+                    });
+                }
+            }
+        }
+        Ok(Self { whole: text, texts, params })
+    }
+
+    /// Parses argument number `i`.
+    ///
+    /// # Errors
+    /// Names the argument, its place in the text, and what was expected.
+    pub fn take<T: Data>(&self, i: usize) -> Result<T, JsonFault> {
+        let text = self.texts[i];
+        T::from_json(text).map_err(|e| {
+            // `text` is a slice of `whole` or a literal; only the first has a place.
+            let start =
+                (text.as_ptr() as usize).checked_sub(self.whole.as_ptr() as usize).filter(|&at| at <= self.whole.len());
+            // serde counts a wrong value's end; its start is where the reader looks. Inside a longer value the reported place is nearer.
+            let inside = if text.starts_with(['{', '[']) { column_offset(text, &e) } else { 0 };
+            JsonFault {
+                param: Some(self.params[i].name),
+                offset: start.map(|at| at + inside),
+                message: without_place(&e),
+            }
+        })
+    }
+}
+
+struct Fields<'t>(Vec<(String, &'t RawValue)>);
+
+impl<'de: 't, 't> serde::Deserialize<'de> for Fields<'t> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Fields<'de>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(Visitor)
+    }
+}
+
+fn object_expected(params: &[Param]) -> JsonFault {
+    JsonFault { param: None, offset: Some(0), message: format!("expected an object, {}", listed(params)) }
+}
+
+fn listed(params: &[Param]) -> String {
+    let names: Vec<_> = params.iter().map(|p| format!("`{}`: {}", p.name, p.ty)).collect();
+    format!("the arguments are {}", names.join(", "))
+}
+
+fn invalid(text: &str, error: &serde_json::Error) -> JsonFault {
+    JsonFault {
+        param: None,
+        offset: Some(column_offset(text, error)),
+        message: format!("not valid JSON: {}", without_place(error)),
+    }
+}
+
+/// serde_json's lines and columns count from 1, columns in bytes; 0 stands for "before the first".
+fn column_offset(text: &str, error: &serde_json::Error) -> usize {
+    let line_start: usize = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
+    (line_start + error.column().saturating_sub(1)).min(text.len())
+}
+
+fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" at line ") {
+        Some(at) => text[..at].to_owned(),
+        None => text,
+    }
+}

@@ -1,0 +1,824 @@
+//! One node a task: the state that handle and job share.
+//!
+//! ```text
+//!            in process                 elsewhere
+//!  Queued ──────────────▶ Running       Queued ─▶ Sent ─▶ Running ─▶ Done ─▶ Taken
+//!    ▲                       │                      │         │
+//!    └───────── retry ───────┴──────────────────────┴─────────┘
+//! ```
+//!
+//! A node holds one item (a task with a handle) or many (a chunk of a map); the code is the same.
+//! Every change of an item happens under the node's lock and only if the attempt number is still
+//! the item's own: that alone fences late results off. User code, wakers, encoding and drops
+//! of users' values happen outside the lock.
+
+use std::{
+    marker::PhantomData,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    task::Waker,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    ambient,
+    backend::{Backend, Capabilities, Stop},
+    clock,
+    context::{Context, Link, RunId, seed_of},
+    error::{Clock, Kind, Lost, TaskError, TimedOut},
+    event::{Event, Finished, Metrics},
+    hub::Hub,
+    job::{Cargo, Job},
+    map::Inbox,
+    panic,
+    policy::{DEFAULT_GRACE, Policy},
+    task::{Reach, Task},
+    worker::Worker,
+};
+
+/// What all nodes of a pool share.
+pub(crate) struct Core {
+    pub(crate) hub: Hub,
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) capabilities: Capabilities,
+}
+
+/// What of a node never changes, and its two flags.
+pub(crate) struct Head {
+    pub(crate) core: Arc<Core>,
+    pub(crate) policy: Option<Arc<Policy>>,
+    /// Id of the first item; the others follow.
+    pub(crate) id: u64,
+    pub(crate) batch: u64,
+    /// Index of the first item in its map.
+    pub(crate) index: u64,
+    pub(crate) name: &'static str,
+    pub(crate) slot: u32,
+    pub(crate) count: u32,
+    /// Where an unordered map hears of finished items, and the chunk's number there.
+    pub(crate) inbox: Option<(Arc<Inbox>, u64)>,
+    cancelled: AtomicBool,
+    /// Attempts up to this number have been told to stop: their time is over.
+    stopped: AtomicU32,
+    unclaimed: AtomicU32,
+}
+
+impl Head {
+    #[expect(clippy::too_many_arguments, reason = "a constructor of plain fields, called in two places")]
+    pub(crate) fn new(
+        core: Arc<Core>,
+        policy: Option<Arc<Policy>>,
+        id: u64,
+        batch: u64,
+        index: u64,
+        name: &'static str,
+        slot: u32,
+        count: u32,
+        inbox: Option<(Arc<Inbox>, u64)>,
+    ) -> Self {
+        Self {
+            core,
+            policy,
+            id,
+            batch,
+            index,
+            name,
+            slot,
+            count,
+            inbox,
+            cancelled: AtomicBool::new(false),
+            stopped: AtomicU32::new(0),
+            unclaimed: AtomicU32::new(count),
+        }
+    }
+
+    fn run_id(&self, item: u32, attempt: u32) -> RunId {
+        let index = self.index + u64::from(item);
+        RunId { id: self.id(item), index, attempt, seed: seed_of(self.core.hub.settings().seed, self.batch, index) }
+    }
+
+    fn stop_policy(&self) -> Stop {
+        Stop::Kill { grace: self.policy.as_ref().map_or(DEFAULT_GRACE, |policy| policy.grace_period()) }
+    }
+
+    pub(crate) fn id(&self, item: u32) -> u64 {
+        self.id + u64::from(item)
+    }
+}
+
+pub(crate) struct Node<T: Task, S> {
+    head: Head,
+    cell: Mutex<Cell<S>>,
+    task: PhantomData<fn() -> T>,
+}
+
+/// A task with a handle: one item, in the node itself.
+pub(crate) type Single<T> = Node<T, [Item<T>; 1]>;
+/// A chunk of a map.
+pub(crate) type Chunk<T> = Node<T, Vec<Item<T>>>;
+
+struct Cell<S> {
+    items: S,
+    /// The encoded arguments, where they may be needed again.
+    cargo: Option<Arc<Cargo>>,
+    waiters: Waiters,
+    /// Items without an outcome.
+    open: u32,
+    /// First start and last end: how a map learns what a task costs.
+    begun: Option<Instant>,
+    ended: Option<Instant>,
+}
+
+pub(crate) struct Item<T: Task> {
+    stage: Stage<T>,
+    attempt: u32,
+    worker: u32,
+    /// Whether it still counts as queued.
+    counted: bool,
+    extra: Option<Box<Extra>>,
+}
+
+enum Stage<T: Task> {
+    /// Waits; the arguments are here, or in the cargo.
+    Queued(Option<T>),
+    /// With a worker elsewhere that has not said that it began.
+    Sent,
+    Running,
+    Done(Result<T::Output, TaskError>),
+    /// The value was given away; this is how it ended.
+    Taken(Kind),
+}
+
+/// What few tasks need.
+#[derive(Default)]
+struct Extra {
+    submitted: Option<Instant>,
+    started: Option<Instant>,
+    metrics: Metrics,
+    doom: Option<Doom>,
+    callbacks: Vec<Callback>,
+    /// How it ended, once it has.
+    finished: Option<Finished>,
+}
+
+pub(crate) type Callback = Box<dyn FnOnce(&Finished) + Send>;
+
+/// An end that was decided before the task's own.
+struct Doom {
+    error: TaskError,
+    /// Whether it counts even if the task still returns.
+    whatever: bool,
+}
+
+const NO_WORKER: u32 = u32::MAX;
+
+/// What is known of a task from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum State {
+    /// Waits for a worker, or for its next attempt.
+    Queued,
+    /// Its body has begun.
+    Running,
+    /// It has its outcome.
+    Finished,
+}
+
+/// What a cancel found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cancel {
+    /// The task had not started and never will; its outcome is `Cancelled`.
+    Prevented,
+    /// The task runs, or may have been about to: it has been told to stop, and where the backend
+    /// can kill it is killed after its grace period. What it returns before that is its outcome.
+    Requested,
+    /// The task had finished; its outcome stands.
+    TooLate,
+}
+
+/// Those who wait for a node: usually one.
+#[derive(Default)]
+struct Waiters {
+    first: Option<Waker>,
+    rest: Vec<Waker>,
+}
+
+impl Waiters {
+    fn add(&mut self, waker: &Waker) {
+        match &self.first {
+            None => self.first = Some(waker.clone()),
+            Some(first) if first.will_wake(waker) => {}
+            Some(_) if self.rest.iter().any(|known| known.will_wake(waker)) => {}
+            Some(_) => self.rest.push(waker.clone()),
+        }
+    }
+
+    fn wake(self) {
+        self.first.into_iter().chain(self.rest).for_each(Waker::wake);
+    }
+}
+
+/// What follows from the end of an attempt.
+#[must_use]
+pub(crate) enum Next {
+    /// It came too late: nothing changed.
+    Ignored,
+    /// The item has its outcome.
+    Ended,
+    /// There is another attempt.
+    Again { attempt: u32, after: Duration, cargo: Option<Arc<Cargo>> },
+}
+
+impl Next {
+    /// Submits the next attempt, if there is one. Whether the call before it changed anything.
+    pub(crate) fn follow(self, work: &Arc<dyn Work>, item: u32) -> bool {
+        match self {
+            Self::Ignored => false,
+            Self::Ended => true,
+            Self::Again { attempt, after, cargo } => {
+                let job = Job::new(work.clone(), attempt, item..item + 1, cargo);
+                if after.is_zero() {
+                    job.resubmit()
+                } else {
+                    clock::submit_later(job, work.head().core.hub.id(), after)
+                }
+                true
+            }
+        }
+    }
+}
+
+/// A node without its types: what jobs and clocks need.
+pub(crate) trait Work: Link {
+    fn head(&self) -> &Head;
+    /// Runs an item here, unless somebody else has it already.
+    fn run(self: Arc<Self>, item: u32, attempt: u32, worker: &Worker) -> Next;
+    /// Marks an item as sent to a worker elsewhere; false if it is over already.
+    fn sent(&self, item: u32, attempt: u32) -> bool;
+    /// A sent item came back without having been started; `Ignored` if it goes to another worker.
+    fn returned(&self, item: u32, attempt: u32) -> Next;
+    /// An item's body begins elsewhere.
+    fn started(self: Arc<Self>, item: u32, attempt: u32, worker: u32);
+    /// A worker elsewhere is done with an item.
+    fn reply(&self, item: u32, attempt: u32, outcome: Result<&[u8], TaskError>, metrics: Metrics) -> Next;
+    /// Ends an item that has no outcome yet; unless it is in one of the stages that are spared.
+    fn fail(&self, item: u32, attempt: u32, spare: Spare, error: TaskError) -> Next;
+    fn expire(&self, item: u32, attempt: u32, clock: Clock, limit: Duration) -> Next;
+    fn cancel(&self, item: u32) -> Cancel;
+    /// Tells all items to stop; those that nobody has are cancelled.
+    fn cancel_all(&self);
+    fn is_open(&self, item: u32, attempt: u32) -> bool;
+    fn has_begun(&self, item: u32, attempt: u32) -> bool;
+    fn state(&self, item: u32) -> State;
+    /// Whether an item ended other than well.
+    fn has_failed(&self, item: u32) -> bool;
+    /// Whether an item is finished; if it is not, `waker` will be woken.
+    fn poll(&self, item: u32, waker: &Waker) -> bool;
+    fn on_done(&self, item: u32, callback: Callback);
+    fn finished(&self, item: u32) -> Option<Finished>;
+    /// Items that nobody has begun or been sent.
+    fn unclaimed(&self) -> u32 {
+        self.head().unclaimed.load(Ordering::Relaxed)
+    }
+}
+
+/// Which items are left alone when the rest of a job is failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spare {
+    Nothing,
+    /// Somebody in this process runs them, and will finish them.
+    Claimed,
+}
+
+/// A node that gives its values away.
+pub(crate) trait Take<R>: Work {
+    /// The outcome of an item, once.
+    ///
+    /// # Panics
+    /// If it has been taken before.
+    fn take(&self, item: u32) -> Option<Result<R, TaskError>>;
+}
+
+impl<T: Task> Item<T> {
+    /// An item that waits. `None` if its arguments are in the node's cargo.
+    pub(crate) fn new(task: Option<T>, submitted: Option<Instant>) -> Self {
+        let extra = submitted.map(|at| Box::new(Extra { submitted: Some(at), ..Extra::default() }));
+        Self { stage: Stage::Queued(task), attempt: 1, worker: NO_WORKER, counted: true, extra }
+    }
+
+    /// An item that ended before it was submitted: its arguments cannot be carried.
+    pub(crate) fn refused(error: TaskError) -> Self {
+        Self { stage: Stage::Done(Err(error)), attempt: 1, worker: NO_WORKER, counted: false, extra: None }
+    }
+
+    pub(crate) fn is_refused(&self) -> bool {
+        matches!(self.stage, Stage::Done(_))
+    }
+
+    fn extra(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_default()
+    }
+
+    fn begin(&mut self, worker: u32) {
+        self.stage = Stage::Running;
+        self.worker = worker;
+        if let Some(extra) = &mut self.extra {
+            let now = Instant::now();
+            extra.started = Some(now);
+            extra.metrics.queued = extra.submitted.map(|at| now - at);
+        }
+    }
+}
+
+impl<T: Task, S: AsMut<[Item<T>]> + AsRef<[Item<T>]> + Send + 'static> Node<T, S> {
+    pub(crate) fn new(head: Head, items: S, cargo: Option<Arc<Cargo>>) -> Arc<Self> {
+        let open = items.as_ref().iter().filter(|item| !item.is_refused()).count() as u32;
+        let cell = Cell { items, cargo, waiters: Waiters::default(), open, begun: None, ended: None };
+        Arc::new(Self { head, cell: Mutex::new(cell), task: PhantomData })
+    }
+
+    /// Mean running time of the items, once all are done.
+    pub(crate) fn mean_time(&self) -> Option<Duration> {
+        let cell = self.lock();
+        Some((cell.ended? - cell.begun?) / self.head.count)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Cell<S>> {
+        // Nothing panics while it holds this lock.
+        self.cell.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Locks, if `attempt` is still the current one of `item`.
+    fn lock_attempt(&self, item: u32, attempt: u32) -> Option<MutexGuard<'_, Cell<S>>> {
+        let cell = self.lock();
+        (cell.items.as_ref()[item as usize].attempt == attempt).then_some(cell)
+    }
+
+    /// Gives an item's room in the queue back, if it still has it.
+    fn leave_queue(&self, counted: bool, bytes: usize) {
+        if counted {
+            self.head.core.hub.leave_queue(1, bytes);
+        }
+    }
+
+    /// Bytes of an item that count against the queue's bound: only where all tasks are encoded.
+    fn weight(&self, cell: &Cell<S>, item: u32) -> usize {
+        let cargo = cell.cargo.as_ref().filter(|_| self.head.core.capabilities.encodes);
+        cargo.map_or(0, |cargo| cargo.args(item).len())
+    }
+
+    fn announce_start(self: &Arc<Self>, item: u32, attempt: u32, worker: u32) {
+        let head = &self.head;
+        head.core.hub.emit(|| Event::Started { task: head.id(item), attempt, worker });
+        if let Some(limit) = head.policy.as_ref().and_then(|policy| policy.timeout) {
+            clock::expire_later(&(self.clone() as Arc<dyn Work>), item, attempt, Clock::Running, limit);
+        }
+    }
+
+    /// The outcome of an attempt: the end of the item, or another attempt.
+    fn finish(
+        &self,
+        mut cell: MutexGuard<'_, Cell<S>>,
+        item: u32,
+        mut outcome: Result<T::Output, TaskError>,
+        metrics: Metrics,
+    ) -> Next {
+        let hub = &self.head.core.hub;
+        let weight = self.weight(&cell, item);
+        let state = &mut *cell;
+        let this = &mut state.items.as_mut()[item as usize];
+        if matches!(this.stage, Stage::Done(_) | Stage::Taken(_)) {
+            drop(cell);
+            panic::dispose(outcome);
+            return Next::Ignored;
+        }
+        let doom = this.extra.as_mut().and_then(|extra| extra.doom.take());
+        let overruled = doom
+            .filter(|doom| {
+                doom.whatever
+                    || matches!(&outcome, Err(TaskError::Crashed(_) | TaskError::OutOfMemory(_) | TaskError::Lost(_)))
+            })
+            .map(|doom| std::mem::replace(&mut outcome, Err(doom.error)));
+        if matches!(this.stage, Stage::Queued(_)) {
+            self.head.unclaimed.fetch_sub(1, Ordering::Relaxed);
+        }
+        let counted = std::mem::take(&mut this.counted);
+
+        if let Some(after) = outcome.as_ref().err().and_then(|error| self.retry_after(error, item, this.attempt)) {
+            let ended = this.attempt;
+            this.attempt += 1;
+            let old = std::mem::replace(&mut this.stage, Stage::Queued(None));
+            self.head.unclaimed.fetch_add(1, Ordering::Relaxed);
+            let cargo = state.cargo.clone();
+            drop(cell);
+            panic::dispose((old, overruled));
+            self.leave_queue(counted, weight);
+            let (kind, error) = Finished::outcome(&outcome);
+            hub.emit(|| Event::Retrying { task: self.head.id(item), attempt: ended, kind, error, after });
+            return Next::Again { attempt: ended + 1, after, cargo };
+        }
+
+        let mut callbacks = Vec::new();
+        let mut finished = None;
+        if this.extra.is_some() || hub.measuring() {
+            let done = self.summary(this, item, Finished::outcome(&outcome), metrics, weight);
+            let extra = this.extra();
+            callbacks = std::mem::take(&mut extra.callbacks);
+            extra.finished = Some(done.clone());
+            finished = Some(done);
+        }
+        let old = std::mem::replace(&mut this.stage, Stage::Done(outcome));
+        state.open -= 1;
+        if state.open == 0 {
+            state.ended = state.begun.map(|_| Instant::now());
+        }
+        let cargo = if state.open == 0 { state.cargo.take() } else { None };
+        let waiters = std::mem::take(&mut state.waiters);
+        drop(cell);
+        panic::dispose((old, overruled));
+        drop(cargo);
+        self.leave_queue(counted, weight);
+        if let Some(finished) = finished {
+            for callback in callbacks {
+                let finished = finished.clone();
+                hub.notify(move || callback(&finished));
+            }
+            hub.emit(|| Event::Finished(finished));
+        }
+        waiters.wake();
+        if let Some((inbox, chunk)) = &self.head.inbox {
+            inbox.push(*chunk, item);
+        }
+        hub.done();
+        Next::Ended
+    }
+
+    fn summary(
+        &self,
+        this: &Item<T>,
+        item: u32,
+        (kind, error): (Kind, String),
+        mut metrics: Metrics,
+        weight: usize,
+    ) -> Finished {
+        let started = this.worker != NO_WORKER;
+        metrics.queued = this.extra.as_ref().and_then(|extra| extra.metrics.queued);
+        metrics.bytes_in = self.head.core.capabilities.encodes.then_some(weight as u64);
+        Finished {
+            task: self.head.id(item),
+            name: self.head.name.to_owned(),
+            index: self.head.index + u64::from(item),
+            kind,
+            error,
+            attempt: if started { this.attempt } else { 0 },
+            worker: started.then_some(this.worker),
+            metrics,
+        }
+    }
+
+    fn retry_after(&self, error: &TaskError, item: u32, attempt: u32) -> Option<Duration> {
+        let retry = self.head.policy.as_ref()?.retry.as_ref()?;
+        // Only the attempt's own clock leaves time for another one; and a caller's cancel is meant for all of them.
+        let over = matches!(error, TaskError::TimedOut(t) if t.clock != Clock::Running)
+            || self.head.cancelled.load(Ordering::Relaxed);
+        if over { None } else { retry.next(error, attempt, self.head.run_id(item, attempt).seed) }
+    }
+
+    /// Runs the body; whatever happens in it becomes an outcome.
+    fn outcome_of(
+        self: &Arc<Self>,
+        item: u32,
+        attempt: u32,
+        task: Option<T>,
+        cargo: Option<&Cargo>,
+        worker: &Worker,
+    ) -> Result<T::Output, TaskError> {
+        let head = &self.head;
+        let cx = Context::new(worker, self.clone(), head.run_id(item, attempt));
+        let slot = head.slot;
+        let output = ambient::in_task(worker, head.id(item), || {
+            panic::catch(|| {
+                let task = match (task, cargo) {
+                    (Some(task), _) => task,
+                    (None, Some(cargo)) => <T::Reach as Reach<T>>::decode(slot, cargo.args(item))?,
+                    (None, None) => return Err(Lost::new("its arguments are gone").into()),
+                };
+                let output = task.run(&cx);
+                if let Some(escaped) = cx.escaped() {
+                    return Err(escaped);
+                }
+                let output = output?;
+                if head.core.hub.settings().checked {
+                    <T::Reach as Reach<T>>::round_trip_output(slot, output)
+                } else {
+                    Ok(output)
+                }
+            })
+        });
+        // The context goes first: its link must not be the last owner of this node while somebody waits.
+        drop(cx);
+        output?
+    }
+}
+
+impl<T: Task, S: AsMut<[Item<T>]> + AsRef<[Item<T>]> + Send + 'static> Link for Node<T, S> {
+    fn is_cancelled(&self, attempt: u32) -> bool {
+        self.head.cancelled.load(Ordering::Relaxed) || self.head.stopped.load(Ordering::Relaxed) >= attempt
+    }
+
+    fn progress(&self, task: u64, done: u64, total: u64) {
+        self.head.core.hub.emit(|| Event::Progress { task, done, total });
+    }
+}
+
+impl<T: Task, S: AsMut<[Item<T>]> + AsRef<[Item<T>]> + Send + 'static> Work for Node<T, S> {
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    fn run(self: Arc<Self>, item: u32, attempt: u32, worker: &Worker) -> Next {
+        let Some(mut cell) = self.lock_attempt(item, attempt) else { return Next::Ignored };
+        let weight = self.weight(&cell, item);
+        let state = &mut *cell;
+        let this = &mut state.items.as_mut()[item as usize];
+        let Stage::Queued(task) = &mut this.stage else { return Next::Ignored };
+        let task = task.take();
+        this.begin(worker.id());
+        let counted = std::mem::take(&mut this.counted);
+        if self.head.count > 1 && state.begun.is_none() {
+            state.begun = Some(Instant::now());
+        }
+        let cargo = state.cargo.clone();
+        drop(cell);
+        self.head.unclaimed.fetch_sub(1, Ordering::Relaxed);
+        self.leave_queue(counted, weight);
+        self.announce_start(item, attempt, worker.id());
+
+        let clock = Stopwatch::start(self.head.core.hub.measuring(), worker);
+        let outcome = self.outcome_of(item, attempt, task, cargo.as_deref(), worker);
+        let metrics = clock.stop(worker);
+        match self.lock_attempt(item, attempt) {
+            Some(cell) => self.finish(cell, item, outcome, metrics),
+            None => {
+                panic::dispose(outcome);
+                Next::Ignored
+            }
+        }
+    }
+
+    fn sent(&self, item: u32, attempt: u32) -> bool {
+        let Some(mut cell) = self.lock_attempt(item, attempt) else { return false };
+        let this = &mut cell.items.as_mut()[item as usize];
+        let queued = matches!(this.stage, Stage::Queued(_));
+        if queued {
+            this.stage = Stage::Sent;
+            self.head.unclaimed.fetch_sub(1, Ordering::Relaxed);
+        }
+        queued
+    }
+
+    fn returned(&self, item: u32, attempt: u32) -> Next {
+        let Some(mut cell) = self.lock_attempt(item, attempt) else { return Next::Ignored };
+        let this = &mut cell.items.as_mut()[item as usize];
+        if !matches!(this.stage, Stage::Sent) {
+            return Next::Ignored;
+        }
+        let doom = this.extra.as_mut().and_then(|extra| extra.doom.take());
+        if let Some(doom) = doom {
+            return self.finish(cell, item, Err(doom.error), Metrics::default());
+        }
+        if self.head.cancelled.load(Ordering::Relaxed) {
+            return self.finish(cell, item, Err(TaskError::Cancelled), Metrics::default());
+        }
+        this.stage = Stage::Queued(None);
+        self.head.unclaimed.fetch_add(1, Ordering::Relaxed);
+        Next::Ignored
+    }
+
+    fn started(self: Arc<Self>, item: u32, attempt: u32, worker: u32) {
+        let Some(mut cell) = self.lock_attempt(item, attempt) else { return };
+        let weight = self.weight(&cell, item);
+        let state = &mut *cell;
+        let this = &mut state.items.as_mut()[item as usize];
+        if !matches!(this.stage, Stage::Sent) {
+            return;
+        }
+        this.begin(worker);
+        // It began in time after all.
+        if let Some(extra) = &mut this.extra
+            && matches!(&extra.doom, Some(Doom { error: TaskError::TimedOut(t), .. }) if t.clock == Clock::Queued)
+        {
+            extra.doom = None;
+        }
+        let counted = std::mem::take(&mut this.counted);
+        if self.head.count > 1 && state.begun.is_none() {
+            state.begun = Some(Instant::now());
+        }
+        drop(cell);
+        self.leave_queue(counted, weight);
+        self.announce_start(item, attempt, worker);
+    }
+
+    fn reply(&self, item: u32, attempt: u32, outcome: Result<&[u8], TaskError>, mut metrics: Metrics) -> Next {
+        if !self.is_open(item, attempt) {
+            return Next::Ignored;
+        }
+        let outcome = outcome.and_then(|bytes| {
+            metrics.bytes_out = Some(bytes.len() as u64);
+            // Reading a result runs its type's code.
+            panic::catch(|| <T::Reach as Reach<T>>::decode_output(self.head.slot, bytes))?
+        });
+        match self.lock_attempt(item, attempt) {
+            Some(cell) => self.finish(cell, item, outcome, metrics),
+            None => {
+                panic::dispose(outcome);
+                Next::Ignored
+            }
+        }
+    }
+
+    fn fail(&self, item: u32, attempt: u32, spare: Spare, error: TaskError) -> Next {
+        let Some(cell) = self.lock_attempt(item, attempt) else { return Next::Ignored };
+        if spare == Spare::Claimed && !matches!(cell.items.as_ref()[item as usize].stage, Stage::Queued(_)) {
+            return Next::Ignored;
+        }
+        self.finish(cell, item, Err(error), Metrics::default())
+    }
+
+    fn expire(&self, item: u32, attempt: u32, clock: Clock, limit: Duration) -> Next {
+        let mut cell = self.lock();
+        let this = &mut cell.items.as_mut()[item as usize];
+        let current = this.attempt;
+        let begun = this.worker != NO_WORKER;
+        let in_time = match clock {
+            Clock::Running => current != attempt || !matches!(this.stage, Stage::Running),
+            Clock::Queued => begun,
+            Clock::Deadline => false,
+        };
+        if in_time {
+            return Next::Ignored;
+        }
+        let error = TaskError::from(TimedOut::new(clock, limit, current));
+        let capabilities = &self.head.core.capabilities;
+        match this.stage {
+            Stage::Done(_) | Stage::Taken(_) => Next::Ignored,
+            Stage::Queued(_) => self.finish(cell, item, Err(error), Metrics::default()),
+            Stage::Sent | Stage::Running => {
+                self.head.stopped.fetch_max(current, Ordering::Relaxed);
+                let running = matches!(this.stage, Stage::Running);
+                let next = if running && capabilities.abandons {
+                    self.finish(cell, item, Err(error), Metrics::default())
+                } else {
+                    this.extra().doom = Some(Doom { error, whatever: true });
+                    drop(cell);
+                    Next::Ignored
+                };
+                let how = if running || clock == Clock::Deadline { self.head.stop_policy() } else { Stop::Recall };
+                self.head.core.backend.stop(self.head.id(item), how);
+                next
+            }
+        }
+    }
+
+    fn cancel(&self, item: u32) -> Cancel {
+        let mut cell = self.lock();
+        let this = &mut cell.items.as_mut()[item as usize];
+        match this.stage {
+            Stage::Done(_) | Stage::Taken(_) => Cancel::TooLate,
+            Stage::Queued(_) => {
+                self.head.cancelled.store(true, Ordering::Relaxed);
+                // A cancelled item has no next attempt.
+                let _ = self.finish(cell, item, Err(TaskError::Cancelled), Metrics::default());
+                self.head.core.backend.stop(self.head.id(item), Stop::Recall);
+                Cancel::Prevented
+            }
+            Stage::Sent | Stage::Running => {
+                self.head.cancelled.store(true, Ordering::Relaxed);
+                let extra = this.extra();
+                // A clock's verdict stands.
+                extra.doom.get_or_insert(Doom { error: TaskError::Cancelled, whatever: false });
+                drop(cell);
+                if self.head.core.capabilities.kills {
+                    self.head.core.backend.stop(self.head.id(item), self.head.stop_policy());
+                }
+                Cancel::Requested
+            }
+        }
+    }
+
+    fn cancel_all(&self) {
+        self.head.cancelled.store(true, Ordering::Relaxed);
+        let mut sent = false;
+        for item in 0..self.head.count {
+            let cell = self.lock();
+            match cell.items.as_ref()[item as usize].stage {
+                Stage::Queued(_) => {
+                    let _ = self.finish(cell, item, Err(TaskError::Cancelled), Metrics::default());
+                }
+                Stage::Sent => sent = true,
+                _ => {}
+            }
+        }
+        if sent {
+            self.head.core.backend.stop(self.head.id, Stop::Recall);
+        }
+    }
+
+    fn is_open(&self, item: u32, attempt: u32) -> bool {
+        self.lock_attempt(item, attempt)
+            .is_some_and(|cell| !matches!(cell.items.as_ref()[item as usize].stage, Stage::Done(_) | Stage::Taken(_)))
+    }
+
+    fn has_begun(&self, item: u32, attempt: u32) -> bool {
+        self.lock_attempt(item, attempt)
+            .is_some_and(|cell| matches!(cell.items.as_ref()[item as usize].stage, Stage::Running))
+    }
+
+    fn state(&self, item: u32) -> State {
+        match self.lock().items.as_ref()[item as usize].stage {
+            Stage::Queued(_) | Stage::Sent => State::Queued,
+            Stage::Running => State::Running,
+            Stage::Done(_) | Stage::Taken(_) => State::Finished,
+        }
+    }
+
+    fn has_failed(&self, item: u32) -> bool {
+        match &self.lock().items.as_ref()[item as usize].stage {
+            Stage::Done(outcome) => outcome.is_err(),
+            Stage::Taken(kind) => *kind != Kind::Succeeded,
+            _ => false,
+        }
+    }
+
+    fn poll(&self, item: u32, waker: &Waker) -> bool {
+        let mut cell = self.lock();
+        let done = matches!(cell.items.as_ref()[item as usize].stage, Stage::Done(_) | Stage::Taken(_));
+        if !done {
+            cell.waiters.add(waker);
+        }
+        done
+    }
+
+    fn on_done(&self, item: u32, callback: Callback) {
+        let mut cell = self.lock();
+        let this = &mut cell.items.as_mut()[item as usize];
+        let finished = match (&this.stage, this.extra.as_ref().and_then(|extra| extra.finished.clone())) {
+            (Stage::Done(_) | Stage::Taken(_), Some(finished)) => finished,
+            (Stage::Done(outcome), None) => self.summary(this, item, Finished::outcome(outcome), Metrics::default(), 0),
+            // The error is gone with the value; its kind is not.
+            (Stage::Taken(kind), None) => self.summary(this, item, (*kind, String::new()), Metrics::default(), 0),
+            _ => {
+                this.extra().callbacks.push(callback);
+                return;
+            }
+        };
+        drop(cell);
+        self.head.core.hub.notify(move || callback(&finished));
+    }
+
+    fn finished(&self, item: u32) -> Option<Finished> {
+        let cell = self.lock();
+        cell.items.as_ref()[item as usize].extra.as_ref()?.finished.clone()
+    }
+}
+
+impl<T: Task, S: AsMut<[Item<T>]> + AsRef<[Item<T>]> + Send + 'static> Take<T::Output> for Node<T, S> {
+    fn take(&self, item: u32) -> Option<Result<T::Output, TaskError>> {
+        let mut cell = self.lock();
+        let stage = &mut cell.items.as_mut()[item as usize].stage;
+        match stage {
+            Stage::Done(outcome) => {
+                let kind = outcome.as_ref().map_or_else(TaskError::kind, |_| Kind::Succeeded);
+                match std::mem::replace(stage, Stage::Taken(kind)) {
+                    Stage::Done(outcome) => Some(outcome),
+                    _ => None,
+                }
+            }
+            Stage::Taken(_) => {
+                drop(cell);
+                panic!("the outcome of this task was taken before");
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Measures a run, if somebody wants to know.
+pub(crate) struct Stopwatch(Option<(Instant, Option<Duration>)>);
+
+impl Stopwatch {
+    pub(crate) fn start(wanted: bool, worker: &Worker) -> Self {
+        Self(wanted.then(|| (Instant::now(), worker.cpu_time())))
+    }
+
+    pub(crate) fn stop(self, worker: &Worker) -> Metrics {
+        self.0.map_or_else(Metrics::default, |(wall, cpu)| Metrics {
+            wall: Some(wall.elapsed()),
+            cpu: cpu.zip(worker.cpu_time()).map(|(before, after)| after.saturating_sub(before)),
+            ..Metrics::default()
+        })
+    }
+}

@@ -1,0 +1,402 @@
+//! Which tasks this program has, by place and by name.
+//!
+//! `#[task]` leaves a [`TaskDef`] for the linker to collect; [`Registry::get`] sorts them on first
+//! use, so that every process of one program gives each task the same *slot*. Frames carry slots;
+//! names are looked up only where a name is all one has: on the command line and in files.
+
+use std::{
+    any::{Any, TypeId},
+    collections::HashMap,
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::OnceLock,
+};
+
+use crate::{
+    codec::{Codec, CodecFault, Data, at_end},
+    context::Context,
+    error::{CodecError, CodecStage, TaskError, UnknownTask},
+    task::{PortableTask, Task},
+};
+
+/// One argument of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Param {
+    /// The argument's name; `_1` and so on where it is a pattern.
+    pub name: &'static str,
+    /// Its type as written in the source.
+    pub ty: &'static str,
+}
+
+/// Where a task stands in the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Place {
+    /// Package and version: `CARGO_PKG_NAME` and `CARGO_PKG_VERSION`.
+    pub package: (&'static str, &'static str),
+    /// `module_path!()`.
+    pub module: &'static str,
+    /// Source file.
+    pub file: &'static str,
+    /// Line in it.
+    pub line: u32,
+    /// Column in it.
+    pub column: u32,
+}
+
+/// A registered task: its names, and how to run it from bytes.
+pub struct TaskDef {
+    identity: fn() -> (TypeId, &'static str),
+    name: &'static str,
+    version: u32,
+    place: Place,
+    params: &'static [Param],
+    output: &'static str,
+    doc: &'static str,
+    run: RunBytes,
+    keep: KeepState,
+    from_json: fn(&str) -> Result<Vec<u8>, JsonFault>,
+    to_json: fn(&[u8]) -> Result<serde_json::Value, CodecFault>,
+}
+
+type RunBytes = fn(&[u8], &Context, &mut Vec<u8>) -> Result<(), TaskError>;
+type KeepState = fn(&[u8], &Context) -> Result<Box<dyn Any>, TaskError>;
+
+inventory::collect!(TaskDef);
+
+/// What `#[task]` knows of a task and its type does not say.
+#[derive(Debug, Clone, Copy)]
+pub struct About {
+    /// Where it stands.
+    pub place: Place,
+    /// Its return type as written.
+    pub output: &'static str,
+    /// First paragraph of its documentation.
+    pub doc: &'static str,
+}
+
+impl TaskDef {
+    /// The definition of a `#[task]` function.
+    pub const fn of<T: PortableTask>(about: About) -> Self {
+        Self {
+            identity: identity::<T>,
+            name: T::NAME,
+            version: T::VERSION,
+            place: about.place,
+            params: T::PARAMS,
+            output: about.output,
+            doc: about.doc,
+            run: run_bytes::<T>,
+            keep: keep_state::<T>,
+            from_json: json_to_args::<T>,
+            to_json: output_to_json::<T>,
+        }
+    }
+
+    /// The definition of a `#[task(state)]` function: its value is kept by the worker and never written.
+    pub const fn of_state<T: StateTask>(about: About) -> Self {
+        Self {
+            identity: identity::<T>,
+            name: T::NAME,
+            version: 0,
+            place: about.place,
+            params: T::PARAMS,
+            output: about.output,
+            doc: about.doc,
+            run: |_, _, _| {
+                Err(crate::error::Unsupported::new("running a `#[task(state)]` function as a task", "any").into())
+            },
+            keep: |bytes, cx| Ok(Box::new(decode_state::<T>(bytes)?.run(cx).map_err(TaskError::from)?)),
+            from_json: |_| Err(JsonFault::new("makes a worker's state and cannot be run by name")),
+            to_json: |_| Err(CodecFault::new("a worker's state is never written")),
+        }
+    }
+
+    /// Display name: `package::module::function`, or what `#[task(name = "…")]` says. A generic task's names its types too.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+    /// The last part of the name: what people type.
+    pub fn short_name(&self) -> &'static str {
+        let before_types = self.name.split('<').next().unwrap_or(self.name);
+        let start = before_types.rfind("::").map_or(0, |at| at + 2);
+        &self.name[start..]
+    }
+    /// Version said by `#[task(version = N)]`.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+    /// Where it stands in the source.
+    pub fn place(&self) -> Place {
+        self.place
+    }
+    /// Its arguments.
+    pub fn params(&self) -> &'static [Param] {
+        self.params
+    }
+    /// Its return type, as written.
+    pub fn output(&self) -> &'static str {
+        self.output
+    }
+    /// First paragraph of its documentation; empty if it has none.
+    pub fn doc(&self) -> &'static str {
+        self.doc
+    }
+    /// Arguments as JSON text become bytes.
+    ///
+    /// # Errors
+    /// Names the argument, the column and what was expected.
+    pub fn args_from_json(&self, text: &str) -> Result<Vec<u8>, JsonFault> {
+        (self.from_json)(text)
+    }
+    /// A result's bytes become JSON.
+    ///
+    /// # Errors
+    /// If the bytes are not such a result, or JSON has no such value.
+    pub fn output_to_json(&self, bytes: &[u8]) -> Result<serde_json::Value, CodecFault> {
+        (self.to_json)(bytes)
+    }
+    pub(crate) fn run(&self, args: &[u8], cx: &Context, out: &mut Vec<u8>) -> Result<(), TaskError> {
+        (self.run)(args, cx, out)
+    }
+    pub(crate) fn keep(&self, args: &[u8], cx: &Context) -> Result<Box<dyn Any>, TaskError> {
+        (self.keep)(args, cx)
+    }
+}
+
+impl fmt::Debug for TaskDef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskDef")
+            .field("name", &self.name)
+            .field("version", &self.version)
+            .field("place", &self.place)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A task whose value stays in the worker that made it; written by `#[task(state)]`.
+pub trait StateTask: Task<Output: 'static> {
+    /// Display name.
+    const NAME: &'static str;
+    /// The arguments.
+    const PARAMS: &'static [Param];
+    /// Appends the arguments.
+    ///
+    /// # Errors
+    /// If an argument cannot be carried.
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), CodecFault>;
+    /// Reads the arguments back.
+    ///
+    /// # Errors
+    /// If the bytes are not these arguments.
+    fn decode(bytes: &mut &[u8]) -> Result<Self, CodecFault>;
+    /// Where the registry holds it.
+    fn slot() -> Option<u32>;
+}
+
+fn identity<T: 'static>() -> (TypeId, &'static str) {
+    (TypeId::of::<T>(), std::any::type_name::<T>())
+}
+
+fn decode_args<T: PortableTask>(mut bytes: &[u8]) -> Result<T, TaskError> {
+    let task = T::decode(&mut bytes).and_then(|task| at_end(bytes, task));
+    Ok(task.map_err(|fault| CodecError::new(CodecStage::DecodeArgument, T::NAME, fault))?)
+}
+
+fn decode_state<T: StateTask>(mut bytes: &[u8]) -> Result<T, TaskError> {
+    let task = T::decode(&mut bytes).and_then(|task| at_end(bytes, task));
+    Ok(task.map_err(|fault| CodecError::new(CodecStage::DecodeArgument, T::NAME, fault))?)
+}
+
+fn run_bytes<T: PortableTask>(args: &[u8], cx: &Context, out: &mut Vec<u8>) -> Result<(), TaskError> {
+    let output = decode_args::<T>(args)?.run(cx)?;
+    let written = Data::encode::<T::Codec>(&output, out);
+    Ok(written.map_err(|fault| CodecError::new(CodecStage::EncodeResult, T::NAME, fault))?)
+}
+
+fn keep_state<T: PortableTask>(args: &[u8], cx: &Context) -> Result<Box<dyn Any>, TaskError> {
+    Ok(Box::new(decode_args::<T>(args)?.run(cx)?))
+}
+
+fn json_to_args<T: PortableTask>(text: &str) -> Result<Vec<u8>, JsonFault> {
+    let mut out = Vec::new();
+    T::from_json(text)?.encode(&mut out).map_err(|fault| JsonFault::new(fault.to_string()))?;
+    Ok(out)
+}
+
+fn output_to_json<T: PortableTask>(mut bytes: &[u8]) -> Result<serde_json::Value, CodecFault> {
+    let output = <T::Output as Data>::decode::<T::Codec>(&mut bytes).and_then(|v| at_end(bytes, v))?;
+    Data::to_json(&output).map_err(CodecFault::new)
+}
+
+/// All tasks of this program, sorted.
+#[derive(Debug)]
+pub struct Registry {
+    defs: Vec<&'static TaskDef>,
+    slots: HashMap<TypeId, u32>,
+    digest: u64,
+}
+
+impl Registry {
+    /// The program's registry: every linked `#[task]`, and what was passed to `init_with`.
+    pub fn get() -> &'static Self {
+        REGISTRY.get_or_init(|| Self::new(Vec::new()))
+    }
+
+    /// Registers tasks that link-time collection does not find, for platforms and builds where it
+    /// finds none. Call it before anything else, in every process of the program alike.
+    ///
+    /// # Errors
+    /// If the registry has been used already.
+    pub fn init_with(extra: impl IntoIterator<Item = &'static TaskDef>) -> Result<&'static Self, TaskError> {
+        let mut fresh = false;
+        let registry = REGISTRY.get_or_init(|| {
+            fresh = true;
+            Self::new(extra.into_iter().collect())
+        });
+        if fresh {
+            Ok(registry)
+        } else {
+            Err(crate::error::StartError::new(
+                "tasks were registered after the registry had been used: call `init_with` first in `main`",
+            )
+            .into())
+        }
+    }
+
+    fn new(mut defs: Vec<&'static TaskDef>) -> Self {
+        defs.extend(inventory::iter::<TaskDef>);
+        // Sorted by what does not depend on link order. The type's name tells instances of one generic task apart.
+        defs.sort_by_key(|def| (def.name, def.place, (def.identity)().1));
+        let mut slots = HashMap::new();
+        defs.retain(|def| {
+            let next = slots.len() as u32;
+            slots.insert((def.identity)().0, next).is_none_or(|before| {
+                slots.insert((def.identity)().0, before);
+                false
+            })
+        });
+        let mut hasher = DefaultHasher::new();
+        for def in &defs {
+            (def.name, def.version, def.place, def.params, (def.identity)().1).hash(&mut hasher);
+        }
+        Self { slots, digest: hasher.finish(), defs }
+    }
+
+    /// The tasks in order of their names.
+    pub fn tasks(&self) -> &[&'static TaskDef] {
+        &self.defs
+    }
+
+    /// A number that two processes share exactly if they have the same tasks.
+    pub fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// The task in a slot.
+    ///
+    /// # Errors
+    /// If there is no such slot.
+    pub fn at(&self, slot: u32) -> Result<&'static TaskDef, TaskError> {
+        self.defs.get(slot as usize).copied().ok_or_else(|| UnknownTask::slot(slot, self.defs.len()).into())
+    }
+
+    /// The slot of a task type, if it is registered.
+    pub fn slot_of<T: 'static>(&self) -> Option<u32> {
+        self.slots.get(&TypeId::of::<T>()).copied()
+    }
+
+    /// Finds a task by its full name, or by the end of it (`count_words`, `text::count_words`).
+    ///
+    /// # Errors
+    /// [`TaskError::UnknownTask`] with the nearest names if none fits, with all that fit if several do.
+    pub fn find(&self, name: &str) -> Result<(u32, &'static TaskDef), TaskError> {
+        let fits = |def: &TaskDef| {
+            def.name == name || (def.name.ends_with(name) && def.name[..def.name.len() - name.len()].ends_with("::"))
+        };
+        let full: Vec<_> = self.defs.iter().enumerate().filter(|(_, def)| def.name == name).collect();
+        let found =
+            if full.is_empty() { self.defs.iter().enumerate().filter(|(_, def)| fits(def)).collect() } else { full };
+        match found[..] {
+            [(slot, def)] => Ok((slot as u32, def)),
+            [] => Err(UnknownTask::none(name, self.nearest(name), self.defs.len()).into()),
+            _ => Err(UnknownTask::several(
+                name,
+                found.iter().map(|(_, def)| format!("{} ({}:{})", def.name, def.place.file, def.place.line)).collect(),
+            )
+            .into()),
+        }
+    }
+
+    /// Up to three names that a slip of the finger may have meant.
+    fn nearest(&self, name: &str) -> Vec<String> {
+        let typed = name.rsplit("::").next().unwrap_or(name);
+        let mut near: Vec<_> =
+            self.defs.iter().map(|def| (edit_distance(typed, def.short_name()), def.short_name())).collect();
+        near.sort();
+        near.retain(|&(distance, candidate)| distance <= 1 + candidate.len() / 3);
+        near.into_iter().take(3).map(|(_, name)| name.to_owned()).collect()
+    }
+}
+
+static REGISTRY: OnceLock<Registry> = OnceLock::new();
+
+/// Levenshtein's distance, one row at a time (Wagner and Fischer 1974).
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, cb) in b.iter().enumerate() {
+            let substitute = diagonal + usize::from(ca != *cb);
+            let best = substitute.min(row[j] + 1).min(row[j + 1] + 1);
+            diagonal = std::mem::replace(&mut row[j + 1], best);
+        }
+    }
+    row[b.len()]
+}
+
+/// Why a JSON text is not the arguments of a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JsonFault {
+    /// The argument at fault, if one is.
+    pub param: Option<&'static str>,
+    /// Where in the text, in bytes from 0.
+    pub offset: Option<usize>,
+    /// What is wrong, without the argument's name.
+    pub message: String,
+}
+
+impl JsonFault {
+    /// A fault of the whole text.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { param: None, offset: None, message: message.into() }
+    }
+}
+
+impl fmt::Display for JsonFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.param {
+            Some(param) => write!(f, "`{param}`: {}", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+impl std::error::Error for JsonFault {}
+
+/// Writes arguments with a task's codec, one after the other; used by `#[task]`.
+///
+/// # Errors
+/// Names the argument that cannot be carried.
+pub fn encode_param<C: Codec, T: Data>(name: &'static str, value: &T, out: &mut Vec<u8>) -> Result<(), CodecFault> {
+    value.encode::<C>(out).map_err(|fault| CodecFault::new(format_args!("argument `{name}`: {fault}")))
+}
+
+/// Reads one argument with a task's codec; used by `#[task]`.
+///
+/// # Errors
+/// Names the argument that cannot be read.
+pub fn decode_param<C: Codec, T: Data>(name: &'static str, bytes: &mut &[u8]) -> Result<T, CodecFault> {
+    T::decode::<C>(bytes).map_err(|fault| CodecFault::new(format_args!("argument `{name}`: {fault}")))
+}

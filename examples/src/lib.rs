@@ -1,0 +1,1 @@
+//! The examples are in the files beside this folder's manifest.
