@@ -108,11 +108,15 @@ impl Head {
     }
 }
 
-pub(crate) struct Node<T: Task, S> {
+pub(crate) struct Node<T: Task, S: Items<T>> {
     head: Head,
     cell: Mutex<Cell<S>>,
     task: PhantomData<fn() -> T>,
 }
+
+/// Where a node keeps its items: in place, or in a vector.
+pub(crate) trait Items<T: Task>: AsRef<[Item<T>]> + AsMut<[Item<T>]> + Send + 'static {}
+impl<T: Task, S: AsRef<[Item<T>]> + AsMut<[Item<T>]> + Send + 'static> Items<T> for S {}
 
 /// A task with a handle: one item, in the node itself.
 pub(crate) type Single<T> = Node<T, [Item<T>; 1]>;
@@ -333,7 +337,7 @@ impl<T: Task> Item<T> {
     }
 }
 
-impl<T: Task, S: AsMut<[Item<T>]> + AsRef<[Item<T>]> + Send + 'static> Node<T, S> {
+impl<T: Task, S: Items<T>> Node<T, S> {
     pub(crate) fn new(head: Head, items: S, cargo: Option<Arc<Cargo>>) -> Arc<Self> {
         let open = items.as_ref().iter().filter(|item| !item.is_refused()).count() as u32;
         let cell = Cell { items, cargo, waiters: Waiters::default(), open, begun: None, ended: None };
@@ -448,11 +452,12 @@ impl<T: Task, S: AsMut<[Item<T>]> + AsRef<[Item<T>]> + Send + 'static> Node<T, S
             }
             hub.emit(|| Event::Finished(finished));
         }
+        // Before anybody is woken: whoever has the outcome finds the task counted as done.
+        hub.done();
         waiters.wake();
         if let Some((inbox, chunk)) = &self.head.inbox {
             inbox.push(*chunk, item);
         }
-        hub.done();
         Next::Ended
     }
 
@@ -524,7 +529,7 @@ impl<T: Task, S: AsMut<[Item<T>]> + AsRef<[Item<T>]> + Send + 'static> Node<T, S
     }
 }
 
-impl<T: Task, S: AsMut<[Item<T>]> + AsRef<[Item<T>]> + Send + 'static> Link for Node<T, S> {
+impl<T: Task, S: Items<T>> Link for Node<T, S> {
     fn is_cancelled(&self, attempt: u32) -> bool {
         self.head.cancelled.load(Ordering::Relaxed) || self.head.stopped.load(Ordering::Relaxed) >= attempt
     }
@@ -534,7 +539,7 @@ impl<T: Task, S: AsMut<[Item<T>]> + AsRef<[Item<T>]> + Send + 'static> Link for 
     }
 }
 
-impl<T: Task, S: AsMut<[Item<T>]> + AsRef<[Item<T>]> + Send + 'static> Work for Node<T, S> {
+impl<T: Task, S: Items<T>> Work for Node<T, S> {
     fn head(&self) -> &Head {
         &self.head
     }
@@ -785,7 +790,7 @@ impl<T: Task, S: AsMut<[Item<T>]> + AsRef<[Item<T>]> + Send + 'static> Work for 
     }
 }
 
-impl<T: Task, S: AsMut<[Item<T>]> + AsRef<[Item<T>]> + Send + 'static> Take<T::Output> for Node<T, S> {
+impl<T: Task, S: Items<T>> Take<T::Output> for Node<T, S> {
     fn take(&self, item: u32) -> Option<Result<T::Output, TaskError>> {
         let mut cell = self.lock();
         let stage = &mut cell.items.as_mut()[item as usize].stage;
@@ -802,6 +807,20 @@ impl<T: Task, S: AsMut<[Item<T>]> + AsRef<[Item<T>]> + Send + 'static> Take<T::O
                 panic!("the outcome of this task was taken before");
             }
             _ => None,
+        }
+    }
+}
+
+impl<T: Task, S: Items<T>> Drop for Node<T, S> {
+    /// A node may end on a worker's thread: what its values do when they are dropped must not end that.
+    fn drop(&mut self) {
+        if std::mem::needs_drop::<T::Output>() || std::mem::needs_drop::<T>() {
+            let cell = self.cell.get_mut().unwrap_or_else(PoisonError::into_inner);
+            for item in cell.items.as_mut() {
+                if matches!(item.stage, Stage::Queued(Some(_)) | Stage::Done(_)) {
+                    panic::dispose(std::mem::replace(&mut item.stage, Stage::Running));
+                }
+            }
         }
     }
 }

@@ -30,11 +30,13 @@ pub fn last_words(say: fn(&Panic)) {
 /// Runs `f` and turns a panic into a record.
 pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
     install_hook();
+    // This may run in a `drop` while another panic unwinds: what was noted of that one is kept.
+    let outer = NOTED.take();
     DEPTH.set(DEPTH.get() + 1);
     let done = catch_unwind(AssertUnwindSafe(f));
     DEPTH.set(DEPTH.get() - 1);
-    // Taken in any case: a panic that `f` caught itself is nobody's outcome.
-    let noted = NOTED.take();
+    // Replaced in any case: a panic that `f` caught itself is nobody's outcome.
+    let noted = NOTED.replace(outer);
     done.map_err(|payload| {
         let seen = noted.unwrap_or_else(|| Panic::new(message_of(&*payload)));
         dispose(payload);
