@@ -505,3 +505,68 @@ impl<T> From<TrySubmitError<T>> for TaskError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chain(error: &dyn Error) -> Vec<String> {
+        std::iter::successors(Some(error), |&e| e.source()).map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn errors_are_small_enough_to_be_results_of_small_tasks() {
+        assert_eq!(size_of::<Result<u64, TaskError>>(), 16);
+    }
+
+    #[test]
+    fn a_failure_says_nothing_twice() {
+        let failure = Failure::from(vec!["reading x".to_owned(), "no such file".to_owned()]);
+        assert_eq!(chain(&TaskError::from(failure)), ["task failed: reading x", "no such file"]);
+    }
+
+    #[test]
+    fn a_hostile_chain_is_cut() {
+        let failure = Failure::from(vec!["again".to_owned(); 1_000_000]);
+        assert_eq!(failure.causes().count(), 63);
+    }
+
+    #[test]
+    fn a_death_names_its_signal_or_its_code() {
+        let killed = Death { worker: 2, pid: 77, signal: Some(11), ..Death::default() };
+        assert_eq!(
+            TaskError::Crashed(Box::new(killed)).to_string(),
+            "worker 2 (pid 77) was killed by signal 11 (SIGSEGV) while it ran the task"
+        );
+        let left = Death { exit_code: Some(0), verdict: "in the middle of a task".to_owned(), ..Death::default() };
+        assert_eq!(left.how(), "exited with code 0: in the middle of a task");
+    }
+
+    #[test]
+    fn records_travel() {
+        let panic = Panic { message: "m".to_owned(), place: Some("a.rs:1:2".to_owned()), backtrace: "0: x".to_owned() };
+        let errors = [
+            TaskError::from(panic),
+            Unsupported::new("o", "b").help("h").into(),
+            TaskError::Cancelled,
+            Failure::new("f").into(),
+        ];
+        for error in errors {
+            let text = serde_json::to_string(&error).expect("records are plain data");
+            let back: TaskError = serde_json::from_str(&text).expect("and come back");
+            assert_eq!(format!("{error:?}"), format!("{back:?}"));
+        }
+    }
+
+    #[test]
+    fn debug_of_a_panic_leaves_the_backtrace_out() {
+        let panic = Panic { backtrace: "sixty lines".to_owned(), ..Panic::new("m") };
+        assert!(!format!("{panic:?}").contains("sixty"));
+    }
+
+    #[test]
+    fn a_task_that_was_not_taken_comes_back() {
+        assert_eq!(TrySubmitError::Full(7).into_task(), 7);
+        assert!(matches!(TaskError::from(TrySubmitError::Closed(7)), TaskError::Closed));
+    }
+}

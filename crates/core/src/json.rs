@@ -129,3 +129,62 @@ fn without_place(error: &serde_json::Error) -> String {
         None => text,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: &[Param] = &[Param { name: "path", ty: "String" }];
+    const TWO: &[Param] = &[Param { name: "path", ty: "String" }, Param { name: "w", ty: "u32" }];
+    const OPTIONAL: &[Param] = &[Param { name: "a", ty: "u32" }, Param { name: "b", ty: "Option<u32>" }];
+
+    fn fault<T>(done: Result<T, JsonFault>) -> JsonFault {
+        done.err().expect("the text was accepted")
+    }
+
+    #[test]
+    fn one_argument_is_the_value_itself() {
+        assert_eq!(JsonArgs::split(" \"a b\" ", ONE).and_then(|args| args.take::<String>(0)), Ok("a b".to_owned()));
+    }
+
+    #[test]
+    fn several_arguments_are_an_object_in_any_order() {
+        let args = JsonArgs::split(r#"{"w": 7, "path": "x"}"#, TWO).expect("these are the arguments");
+        assert_eq!((args.take::<String>(0), args.take::<u32>(1)), (Ok("x".to_owned()), Ok(7)));
+    }
+
+    #[test]
+    fn optional_arguments_may_be_left_out_and_others_may_not() {
+        let args = JsonArgs::split(r#"{"a": 1}"#, OPTIONAL).expect("b is optional");
+        assert_eq!(args.take::<Option<u32>>(1), Ok(None));
+        let missing = fault(JsonArgs::split(r#"{"path": "x"}"#, TWO));
+        assert_eq!((missing.param, &*missing.message), (Some("w"), "missing; expected u32"));
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_its_column() {
+        let text = r#"{"path": "q.png", "w": "wide"}"#;
+        let wrong = fault(JsonArgs::split(text, TWO).and_then(|args| args.take::<u32>(1)));
+        assert_eq!((wrong.param, wrong.offset), (Some("w"), text.find("\"wide\"")));
+        assert_eq!(wrong.message, "invalid type: string \"wide\", expected u32");
+    }
+
+    #[test]
+    fn broken_json_is_named_with_its_column() {
+        let text = r#"{"path": "q.png", "w": }"#;
+        let broken = fault(JsonArgs::split(text, TWO));
+        assert_eq!((broken.offset, &*broken.message), (text.find('}'), "not valid JSON: expected value"));
+    }
+
+    #[test]
+    fn unknown_arguments_and_other_shapes_list_the_right_ones() {
+        let other = fault(JsonArgs::split(r#"{"path": "x", "w": 1, "h": 2}"#, TWO));
+        assert_eq!(other.message, "has no argument `h`: the arguments are `path`: String, `w`: u32");
+        assert_eq!(
+            fault(JsonArgs::split("[1]", TWO)).message,
+            "expected an object, the arguments are `path`: String, `w`: u32"
+        );
+        assert!(JsonArgs::split("null", &[]).is_ok());
+        assert_eq!(fault(JsonArgs::split("1", &[])).message, "takes no argument: expected `null` or `{}`");
+    }
+}

@@ -188,3 +188,42 @@ impl Retry {
         Some(full.mul_f64(0.5 + share / 2.0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Lost;
+
+    #[test]
+    fn a_limit_of_all_time_is_none() {
+        assert!(
+            !Policy::new().timeout(Duration::MAX).deadline(Duration::MAX).queue_timeout(Duration::MAX).has_limits()
+        );
+    }
+
+    #[test]
+    fn only_named_causes_are_worth_another_attempt() {
+        let retry = Retry::crashes(2);
+        assert_eq!(retry.next(&TaskError::Cancelled, 1, 0), None);
+        assert_eq!(retry.next(&Lost::new("gone").into(), 2, 0), Some(Duration::ZERO));
+        assert_eq!(retry.next(&Lost::new("gone").into(), 3, 0), None);
+    }
+
+    #[test]
+    fn back_off_doubles_with_jitter_up_to_its_end() {
+        let retry = Retry::any(40).backoff(Duration::from_millis(100)).longest_backoff(Duration::from_secs(1));
+        let waits: Vec<_> = (1..=40).filter_map(|attempt| retry.next(&Lost::new("").into(), attempt, 9)).collect();
+        assert_eq!(waits.len(), 40);
+        for (attempt, wait) in waits.iter().enumerate() {
+            let full = Duration::from_millis(100 << attempt.min(4)).min(Duration::from_secs(1));
+            assert!(*wait >= full / 2 && *wait <= full, "attempt {attempt}: {wait:?} of {full:?}");
+        }
+        assert_ne!(retry.next(&Lost::new("").into(), 1, 1), retry.next(&Lost::new("").into(), 1, 2));
+    }
+
+    #[test]
+    #[should_panic(expected = "at least one task")]
+    fn an_empty_chunk_is_refused() {
+        let _ = Policy::new().chunk(0);
+    }
+}
