@@ -79,6 +79,10 @@ pub enum Event {
 }
 
 impl Event {
+    /// A task said how far it is.
+    pub fn progress(task: u64, done: u64, total: u64) -> Self {
+        Self::Progress { task, done, total }
+    }
     /// A worker is ready.
     pub fn worker_started(worker: u32, pid: u32) -> Self {
         Self::WorkerStarted { worker, pid }

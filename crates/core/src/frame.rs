@@ -1,7 +1,7 @@
 //! Jobs as bytes: written in the parent, run in the worker.
 //!
 //! ```text
-//! frame = head (postcard) , { length (u64, little endian) , arguments } per item
+//! frame = head (postcard) , { length (u64, little endian; u64::MAX if it is over) , arguments } per item
 //! ```
 //!
 //! Backends carry frames and know only their own token in them. Both sides are the same program.
@@ -35,7 +35,18 @@ struct FrameHead {
     count: u32,
 }
 
-pub(crate) fn write(head: &Head, token: u64, attempt: u32, items: Range<u32>, cargo: &Cargo, out: &mut Vec<u8>) {
+/// In place of a length: the item is over, and its arguments are not here.
+const OVER: u64 = u64::MAX;
+
+pub(crate) fn write(
+    head: &Head,
+    token: u64,
+    attempt: u32,
+    items: Range<u32>,
+    cargo: &Cargo,
+    is_sent: impl Fn(u32) -> bool,
+    out: &mut Vec<u8>,
+) {
     let hub = &head.core.hub;
     let frame = FrameHead {
         token,
@@ -51,6 +62,10 @@ pub(crate) fn write(head: &Head, token: u64, attempt: u32, items: Range<u32>, ca
     // Plain numbers: nothing in them can be refused.
     Postcard::encode(&frame, out).expect("a frame's head can be encoded");
     for item in items {
+        if !is_sent(item) {
+            out.extend_from_slice(&OVER.to_le_bytes());
+            continue;
+        }
         let args = cargo.args(item);
         out.extend_from_slice(&(args.len() as u64).to_le_bytes());
         out.extend_from_slice(args);
@@ -61,7 +76,8 @@ pub(crate) fn write(head: &Head, token: u64, attempt: u32, items: Range<u32>, ca
 #[derive(Debug)]
 pub struct Batch {
     head: FrameHead,
-    args: Vec<Box<[u8]>>,
+    /// `None` for an item that is over, or has been run.
+    args: Vec<Option<Box<[u8]>>>,
 }
 
 impl Batch {
@@ -76,8 +92,13 @@ impl Batch {
         for _ in 0..head.count {
             let (length, rest) = bytes.split_first_chunk::<8>().ok_or_else(short)?;
             *bytes = rest;
-            let length = usize::try_from(u64::from_le_bytes(*length)).map_err(CodecFault::new)?;
-            args.push(bytes.split_off(..length).ok_or_else(short)?.into());
+            args.push(match u64::from_le_bytes(*length) {
+                OVER => None,
+                length => {
+                    let length = usize::try_from(length).map_err(CodecFault::new)?;
+                    Some(bytes.split_off(..length).ok_or_else(short)?.into())
+                }
+            });
         }
         Ok(Self { head, args })
     }
@@ -95,6 +116,11 @@ impl Batch {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.head.count == 0
+    }
+
+    /// Whether an item was over before it was sent, or has been run: it is to be passed over in silence.
+    pub fn is_over(&self, item: u32) -> bool {
+        self.args[item as usize].is_none()
     }
 
     /// Id of an item's task.
@@ -123,7 +149,7 @@ impl Batch {
         let index = self.head.index + u64::from(item);
         let run = RunId { id: self.id(item), index, attempt, seed: seed_of(pool_seed, batch, index) };
         let cx = Context::new(worker, link, run);
-        let args = std::mem::take(&mut self.args[item as usize]);
+        let args = self.args[item as usize].take().unwrap_or_default();
         let start = out.len();
         let clock = Stopwatch::start(measure, worker);
         let done =

@@ -81,6 +81,11 @@ impl Hub {
         &self.0.settings
     }
 
+    /// Whether this thread runs a task or a callback of the pool: then it must not wait for the pool's end.
+    pub fn is_inside(&self) -> bool {
+        ambient::belongs_to(self.id())
+    }
+
     /// Whether anybody wants to know what tasks cost.
     pub fn measuring(&self) -> bool {
         self.0.measuring.load(Ordering::Relaxed)

@@ -95,11 +95,9 @@ impl Job {
     /// If the job has no encoded arguments: its backend does not declare `encodes`.
     pub fn sent(&mut self, token: u64, out: &mut Vec<u8>) {
         let cargo = self.cargo.as_ref().expect("a backend that encodes gets encoded jobs");
-        // What is over goes along: the frame stays simple, and the worker's reply is ignored.
-        for item in self.items.clone() {
-            self.work.sent(item, self.attempt);
-        }
-        frame::write(self.work.head(), token, self.attempt, self.items.clone(), cargo, out);
+        // What is over keeps its number and has no arguments: its body must not run.
+        let is_sent = |item| self.work.sent(item, self.attempt);
+        frame::write(self.work.head(), token, self.attempt, self.items.clone(), cargo, is_sent, out);
     }
 
     /// Item `item`'s body begins on a worker elsewhere.
