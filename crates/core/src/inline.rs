@@ -81,7 +81,7 @@ impl Backend for Inline {
 
     fn submit(&self, job: Job) {
         let mut job = Some(job);
-        let ran = self.on_worker(|worker| job.take().into_iter().for_each(|job| job.run(worker)));
+        let ran = self.on_worker(|worker| job.take().map(|job| job.run(worker)));
         if let (Err(error), Some(job)) = (ran, job) {
             job.fail(&error);
         }

@@ -77,9 +77,11 @@ impl Job {
     }
 
     /// Runs the items here, one after the other; those that a [`Ticket`] of the same job has taken are left to it.
-    pub fn run(mut self, worker: &Worker) {
-        run_items(&self.work, self.attempt, self.items.clone(), worker);
+    /// Whether all are over then: else somebody else has the rest in hand, on this thread's stack or another's.
+    pub fn run(mut self, worker: &Worker) -> bool {
+        let over = run_items(&self.work, self.attempt, self.items.clone(), worker) || self.is_over();
         self.items.start = self.items.end;
+        over
     }
 
     /// A second hand on the same items, for the time this job runs in process.
@@ -202,6 +204,16 @@ pub struct Ticket {
 }
 
 impl Ticket {
+    /// Id of the first item.
+    pub fn id(&self) -> u64 {
+        self.work.head().id(self.items.start)
+    }
+
+    /// The task's name.
+    pub fn name(&self) -> &'static str {
+        self.work.head().name
+    }
+
     /// Whether task `id` is among the items.
     pub fn contains(&self, id: u64) -> bool {
         let head = self.work.head();
@@ -243,8 +255,11 @@ impl fmt::Debug for Ticket {
     }
 }
 
-fn run_items(work: &Arc<dyn Work>, attempt: u32, items: Range<u32>, worker: &Worker) {
+/// Whether each of them ended here.
+fn run_items(work: &Arc<dyn Work>, attempt: u32, items: Range<u32>, worker: &Worker) -> bool {
+    let mut all = true;
     for item in items {
-        work.clone().run(item, attempt, worker).follow(work, item);
+        all &= work.clone().run(item, attempt, worker).follow(work, item);
     }
+    all
 }
