@@ -1,0 +1,560 @@
+//! Who is there: the threads of a pool, their seats, and how they come and go.
+//!
+//! One lock holds everything. Under it nobody's code runs: no job is run, ended or dropped, no
+//! callback is called. Threads are *started* under it, which is seldom and keeps a thread from
+//! ending before its seat exists. The whole protocol is told in `README.md`.
+
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use taskloom_core::{
+    Exhausted, Job, Pool, StartError, TaskError, Ticket,
+    backend_api::{Hub, Init},
+};
+
+use crate::{
+    backend::Threads,
+    bench::{Bell, Ring},
+    muster::{Answer, Muster},
+    queue::{Errand, Queue, Work},
+    sync::{Arc, Condvar, Mutex, MutexGuard, unpoisoned},
+    watch::Watch,
+    worker,
+};
+
+/// How long a spare thread stays.
+const SPARE_TIME: Duration = Duration::from_secs(1);
+
+/// What the builder was told.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) name: String,
+    pub(crate) stack_size: Option<usize>,
+    pub(crate) workers: usize,
+    pub(crate) max_extra: usize,
+    pub(crate) max_abandoned: usize,
+    pub(crate) init: Option<Init>,
+}
+
+/// The threads of a pool and what they share.
+#[derive(Debug)]
+pub(crate) struct Crew {
+    pub(crate) hub: Hub,
+    pub(crate) plan: Plan,
+    state: Mutex<State>,
+    idle: Bell,
+    spare: Bell,
+    /// A thread is ready, or gone.
+    changed: Condvar,
+    /// There is something new to watch, or nothing any more.
+    pub(crate) watched: Condvar,
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) queue: Queue,
+    pub(crate) muster: Muster,
+    /// By slot.
+    pub(crate) seats: Vec<Option<Seat>>,
+    hired: u32,
+    /// Threads that were left behind in a task and have not come back.
+    pub(crate) abandoned: usize,
+    /// Tasks whose job has been taken from the queue, but that run inside the task that waits for them.
+    pub(crate) in_place: Vec<Ticket>,
+    pub(crate) closing: bool,
+    /// Why a thread could not begin its work; the build asks for it.
+    failure: Option<TaskError>,
+    pub(crate) watch: Watch,
+    /// The thread that went last. The next to go joins it, so that at most one is unjoined.
+    last: Option<JoinHandle<()>>,
+    /// A pool that nobody else holds: its last thread drops it.
+    keeper: Option<Pool<Threads>>,
+}
+
+/// A running thread's place.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub(crate) badge: Badge,
+    thread: JoinHandle<()>,
+    pub(crate) stance: Stance,
+    /// Its initialiser has run.
+    pub(crate) ready: bool,
+    pub(crate) errand: Option<Errand>,
+    /// Its errand has been told to stop, and is watched.
+    pub(crate) told: bool,
+    /// Its errand's time is over, but it could not be replaced.
+    pub(crate) overdue: bool,
+}
+
+/// Which thread, in which place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Badge {
+    pub(crate) worker: u32,
+    pub(crate) slot: u32,
+}
+
+/// How a thread counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stance {
+    /// Counted as being at work.
+    AtWork,
+    /// Its task waits for others; not counted.
+    Waiting,
+    /// On the spare bench; not counted.
+    Spare,
+    /// In a task that nobody waits for any more; not counted, and its place is lost until it returns.
+    Stuck,
+}
+
+/// What is left to be done once the lock has been let go: tasks that nobody will run.
+#[must_use]
+#[derive(Debug)]
+pub(crate) struct Stranded(VecDeque<Job>, TaskError);
+
+impl Crew {
+    /// A crew without threads.
+    pub(crate) fn new(hub: Hub, plan: Plan) -> Arc<Self> {
+        let state = State {
+            queue: Queue::default(),
+            muster: Muster::new(plan.workers),
+            seats: Vec::with_capacity(plan.workers),
+            hired: 0,
+            abandoned: 0,
+            in_place: Vec::new(),
+            closing: false,
+            failure: None,
+            watch: Watch::default(),
+            last: None,
+            keeper: None,
+        };
+        Arc::new(Self {
+            hub,
+            plan,
+            state: Mutex::new(state),
+            idle: Bell::default(),
+            spare: Bell::default(),
+            changed: Condvar::new(),
+            watched: Condvar::new(),
+        })
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        unpoisoned(self.state.lock())
+    }
+
+    /// Starts all workers and waits for their initialisers.
+    pub(crate) fn start(self: &Arc<Self>) -> Result<(), TaskError> {
+        let mut state = self.lock();
+        for slot in 0..self.plan.workers as u32 {
+            state.muster.join();
+            if let Err(error) = self.hire(&mut state, slot) {
+                state.muster.leave();
+                let limits = "the system allows no more threads: see `ulimit -u`, the cgroup's `pids.max`, or ask for a smaller stack";
+                state.failure =
+                    Some(StartError::new(format!("worker {slot} did not start: {error} ({limits})")).into());
+                break;
+            }
+        }
+        // Without an initialiser there is nothing that can fail any more.
+        while self.plan.init.is_some() && state.failure.is_none() && state.seats().any(|seat| !seat.ready) {
+            state = unpoisoned(self.changed.wait(state));
+        }
+        let Some(error) = state.failure.clone() else { return Ok(()) };
+        state.closing = true;
+        drop(state);
+        self.ring_for_all();
+        self.wait_gone();
+        Err(error)
+    }
+
+    /// Takes a job.
+    pub(crate) fn submit(self: &Arc<Self>, job: Job) {
+        let mut state = self.lock();
+        if state.closing {
+            drop(state);
+            job.cancel();
+            return;
+        }
+        match self.summon(&mut state) {
+            Ok(bell) => {
+                state.queue.push(job);
+                drop(state);
+                bell.ring();
+            }
+            Err(error) => {
+                drop(state);
+                job.fail(&error);
+            }
+        }
+    }
+
+    /// There is something to do: sees to it that somebody comes.
+    fn summon<'a>(self: &'a Arc<Self>, state: &mut State) -> Result<Ring<'a>, TaskError> {
+        match state.muster.summon() {
+            Answer::Idle => Ok(self.idle.later()),
+            Answer::Spare => Ok(self.spare.later()),
+            Answer::Enough => Ok(Ring::default()),
+            Answer::Nobody => Err(Exhausted::new(
+                "threads that may be abandoned: every worker is in a task whose time is over",
+                self.plan.max_abandoned as u64,
+            )
+            .into()),
+            Answer::Hire => match self.hire_extra(state) {
+                Ok(()) => Ok(Ring::default()),
+                Err(error) => {
+                    state.muster.leave();
+                    // With somebody at work the pool is slower, and no worse.
+                    if state.muster.is_deserted() { Err(error) } else { Ok(Ring::default()) }
+                }
+            },
+        }
+    }
+
+    /// A thread was taken from work: sees to it that what is left is done, or takes away what nobody can do.
+    pub(crate) fn cover(self: &Arc<Self>, state: &mut State) -> Option<Stranded> {
+        if state.closing || !state.queue.has_work() {
+            return None;
+        }
+        match self.summon(state) {
+            Ok(bell) => {
+                bell.ring();
+                None
+            }
+            Err(why) => state.strand(&why),
+        }
+    }
+
+    fn hire_extra(self: &Arc<Self>, state: &mut State) -> Result<(), TaskError> {
+        let limit = self.plan.workers + self.plan.max_extra;
+        if state.seats().count() >= limit {
+            return Err(Exhausted::new("threads, to take the place of those that wait", limit as u64).into());
+        }
+        let free = state.seats.iter().position(Option::is_none).unwrap_or(state.seats.len());
+        self.hire(state, free as u32)
+    }
+
+    /// Starts a thread in a free place. The muster has counted it already.
+    pub(crate) fn hire(self: &Arc<Self>, state: &mut State, slot: u32) -> Result<(), TaskError> {
+        let badge = Badge { worker: state.hired, slot };
+        let mut builder = thread::Builder::new().name(format!("{}-{slot}", self.plan.name));
+        if let Some(size) = self.plan.stack_size {
+            builder = builder.stack_size(size);
+        }
+        let crew = self.clone();
+        let thread = builder.spawn(move || worker::run(&crew, badge)).map_err(|error| {
+            Exhausted::new(format!("threads: the system starts no other ({error})"), state.seats().count() as u64)
+        })?;
+        state.hired += 1;
+        let at = slot as usize;
+        if state.seats.len() <= at {
+            state.seats.resize_with(at + 1, || None);
+        }
+        state.seats[at] = Some(Seat {
+            badge,
+            thread,
+            stance: Stance::AtWork,
+            ready: false,
+            errand: None,
+            told: false,
+            overdue: false,
+        });
+        Ok(())
+    }
+
+    /// A thread's initialiser has run.
+    pub(crate) fn ready(&self, badge: Badge) {
+        if let Some(seat) = self.lock().seat(badge) {
+            seat.ready = true;
+        }
+        self.changed.notify_all();
+    }
+
+    /// What a thread is to do next; `None` if it is to end. What it did before is put away; `over`
+    /// says whether all of that has its outcome.
+    pub(crate) fn next(self: &Arc<Self>, badge: Badge, over: bool) -> Option<Work> {
+        let mut state = self.lock();
+        if !over && let Some(ticket) = state.seat(badge).and_then(|seat| Some(seat.errand.as_ref()?.ticket.clone())) {
+            drop(state);
+            self.remember(ticket);
+            state = self.lock();
+        }
+        loop {
+            // Dropped after the lock, being perhaps the last owner of somebody's values.
+            let done = match state.put_away(badge) {
+                Ok(done) => done,
+                Err(Gone) => {
+                    let settled = self.come_back(&mut state);
+                    drop(state);
+                    settled.into_iter().for_each(|left| left.settle(&self.hub));
+                    return None;
+                }
+            };
+            let surplus = !state.closing && state.muster.has_surplus();
+            if !surplus && let Some((work, bell)) = self.take(&mut state, badge) {
+                drop(state);
+                bell.ring();
+                return Some(work);
+            }
+            if !done.is_empty() {
+                drop(state);
+                drop(done);
+                state = self.lock();
+                continue;
+            }
+            if state.closing {
+                return None;
+            }
+            if surplus {
+                state.muster.leave();
+                state.stand(badge, Stance::Spare);
+                let called;
+                (state, called) = self.spare.sit(state, State::spares, State::is_closing, Some(SPARE_TIME));
+                if !called {
+                    return None;
+                }
+                state.stand(badge, Stance::AtWork);
+            } else {
+                (state, _) = self.idle.sit(state, State::idlers, State::is_closing, None);
+            }
+        }
+    }
+
+    fn take<'a>(self: &'a Arc<Self>, state: &mut State, badge: Badge) -> Option<(Work, Ring<'a>)> {
+        let (work, errand) = state.queue.take()?;
+        let more = match &work {
+            Work::Job(job) => job.len() > 1,
+            Work::Help(ticket) => ticket.unclaimed() > 1,
+        };
+        // One calls the next, as long as there is something left: not all at once for what one can do.
+        // That nobody can come is no failure here: this thread does it all.
+        let bell = if more { self.summon(state).unwrap_or_default() } else { Ring::default() };
+        if let Some(seat) = state.seat(badge) {
+            seat.errand = Some(errand);
+        }
+        Some((work, bell))
+    }
+
+    /// A task runs inside the task that waits for it: it must be found when the pool ends.
+    pub(crate) fn remember(&self, ticket: Ticket) {
+        let mut known = std::mem::take(&mut self.lock().in_place);
+        known.retain(Ticket::is_open);
+        known.push(ticket);
+        let mut state = self.lock();
+        let closing = state.closing;
+        state.in_place.extend(known.iter().cloned());
+        drop(state);
+        if closing {
+            // It may have been out of sight when all were told.
+            known.iter().for_each(Ticket::cancel);
+        }
+    }
+
+    /// A task on this thread is about to wait for others.
+    pub(crate) fn block(self: &Arc<Self>, badge: Badge) -> Result<(), TaskError> {
+        let mut state = self.lock();
+        let Some(seat) = state.seat(badge).filter(|seat| seat.stance == Stance::AtWork) else { return Ok(()) };
+        seat.stance = Stance::Waiting;
+        state.muster.leave();
+        if !state.queue.has_work() {
+            // Work that comes later finds a free place, and summons for it.
+            return Ok(());
+        }
+        match self.summon(&mut state) {
+            Ok(bell) => {
+                drop(state);
+                bell.ring();
+                Ok(())
+            }
+            Err(error) => {
+                state.muster.join();
+                state.stand(badge, Stance::AtWork);
+                Err(error)
+            }
+        }
+    }
+
+    /// It goes on. There may be one too many at work now; it, or another, retires when it has nothing to do.
+    pub(crate) fn resume(&self, badge: Badge) {
+        let mut state = self.lock();
+        let Some(seat) = state.seat(badge).filter(|seat| seat.stance == Stance::Waiting) else { return };
+        if seat.overdue {
+            seat.stance = Stance::Stuck;
+            state.muster.stick();
+        } else {
+            seat.stance = Stance::AtWork;
+            state.muster.join();
+        }
+    }
+
+    /// A thread ends, and says why if it could not begin.
+    pub(crate) fn leave(&self, badge: Badge, failure: Option<TaskError>) {
+        let mut state = self.lock();
+        let slot = badge.slot as usize;
+        if state.seat(badge).is_none() {
+            return;
+        }
+        let Some(seat) = state.seats[slot].take() else { return };
+        if seat.stance == Stance::AtWork {
+            state.muster.leave();
+        }
+        let stranded = failure.as_ref().and_then(|why| state.strand(why));
+        state.failure = state.failure.take().or(failure);
+        let before = state.last.replace(seat.thread);
+        let keeper = if self.is_empty(&mut state) { state.keeper.take() } else { None };
+        self.changed.notify_all();
+        drop(state);
+        stranded.into_iter().for_each(Stranded::fail);
+        if let Some(before) = before {
+            // It has left its seat: what it still does is to end, and to wait for the one before it.
+            let _ = before.join();
+        }
+        // A pool's end runs user's callbacks to their end.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(keeper)));
+    }
+
+    /// The watcher ends.
+    pub(crate) fn leave_watch(&self, mut state: MutexGuard<'_, State>) {
+        let before = state.watch.end().and_then(|thread| state.last.replace(thread));
+        self.changed.notify_all();
+        drop(state);
+        if let Some(before) = before {
+            let _ = before.join();
+        }
+    }
+
+    /// Whether the pool is ending and all have gone; then there is nothing left to watch.
+    pub(crate) fn is_empty(&self, state: &mut State) -> bool {
+        let empty = state.closing && state.seats().next().is_none();
+        if empty {
+            state.watch.clear();
+            self.watched.notify_all();
+        }
+        empty
+    }
+
+    /// Lets the crew own its pool: it ends when everything accepted so far is done.
+    pub(crate) fn keep(&self, pool: Pool<Threads>) {
+        let mut state = self.lock();
+        state.closing = true;
+        if self.is_empty(&mut state) {
+            // All have gone already. The pool is dropped after the lock, which it takes.
+            drop(state);
+            drop(pool);
+            return;
+        }
+        state.keeper = Some(pool);
+        drop(state);
+        self.ring_for_all();
+    }
+
+    /// Whether the current thread is one of the crew.
+    pub(crate) fn is_aboard(&self) -> bool {
+        let me = thread::current().id();
+        self.lock().seats().any(|seat| seat.thread.thread().id() == me)
+    }
+
+    /// A thread is gone.
+    pub(crate) fn note_change(&self) {
+        self.changed.notify_all();
+    }
+
+    /// Wakes everybody, to see that the pool is ending.
+    pub(crate) fn ring_for_all(&self) {
+        self.idle.ring_for_all();
+        self.spare.ring_for_all();
+    }
+
+    /// Returns when the crew is gone, but for the abandoned. Not to be called by one of the crew.
+    pub(crate) fn wait_gone(&self) {
+        let mut state = self.lock();
+        while !self.is_empty(&mut state) || state.watch.is_manned() {
+            state = unpoisoned(self.changed.wait(state));
+        }
+        let last = state.last.take();
+        drop(state);
+        // The last of a crew that keeps its own pool ends up here itself.
+        if let Some(last) = last.filter(|last| last.thread().id() != thread::current().id()) {
+            let _ = last.join();
+        }
+    }
+}
+
+impl Seat {
+    /// Whether user's code runs there.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.errand.is_some() || !self.ready
+    }
+}
+
+/// The thread has no seat any more: it was abandoned.
+struct Gone;
+
+impl State {
+    pub(crate) fn seats(&self) -> impl Iterator<Item = &Seat> {
+        self.seats.iter().flatten()
+    }
+
+    pub(crate) fn seat(&mut self, badge: Badge) -> Option<&mut Seat> {
+        self.seats.get_mut(badge.slot as usize)?.as_mut().filter(|seat| seat.badge == badge)
+    }
+
+    fn stand(&mut self, badge: Badge, stance: Stance) {
+        if let Some(seat) = self.seat(badge) {
+            seat.stance = stance;
+        }
+    }
+
+    /// The thread is done with its errand, if it had one.
+    fn put_away(&mut self, badge: Badge) -> Result<Vec<Ticket>, Gone> {
+        let seat = self.seat(badge).ok_or(Gone)?;
+        seat.told = false;
+        seat.overdue = false;
+        let was_stuck = seat.stance == Stance::Stuck;
+        seat.stance = Stance::AtWork;
+        let errand = seat.errand.take();
+        if was_stuck {
+            self.muster.unstick();
+            self.muster.join();
+        }
+        let mut done = Vec::new();
+        if let Some(errand) = errand {
+            done.extend(self.queue.unshare(errand.number));
+            done.push(errand.ticket);
+        }
+        Ok(done)
+    }
+
+    /// Jobs that nobody is left to run, if so.
+    fn strand(&mut self, why: &TaskError) -> Option<Stranded> {
+        self.muster.is_deserted().then(|| Stranded(self.queue.take_all(), why.clone()))
+    }
+
+    fn idlers(&mut self) -> &mut crate::bench::Bench {
+        &mut self.muster.idle
+    }
+
+    fn spares(&mut self) -> &mut crate::bench::Bench {
+        &mut self.muster.spare
+    }
+
+    fn is_closing(&self) -> bool {
+        self.closing
+    }
+}
+
+impl Stranded {
+    /// Ends them, with the reason.
+    pub(crate) fn fail(self) {
+        let Self(jobs, why) = self;
+        for job in jobs {
+            // What runs inside a task that waits for it has its own way to end.
+            if job.ticket().unclaimed() > 0 {
+                job.fail(&why);
+            }
+        }
+    }
+}
