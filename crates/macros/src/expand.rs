@@ -14,7 +14,7 @@
 //! Paths start at the root and names of ours with `__`: the block stands among names that we do not know.
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
-use quote::{ToTokens, format_ident, quote};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{Attribute, GenericParam, Generics, Path, Type, ext::IdentExt, parse_quote};
 
 use crate::{function::Function, options::Options, text};
@@ -130,13 +130,11 @@ impl Expansion<'_> {
         let arguments = cx_argument.into_iter().chain(&bindings);
         let call = quote!(#name #instance(#(#arguments),*));
         let run = if function.fallible {
-            let into_failure = self.at_output(&quote!(IntoFailure::into_failure));
-            // Taken as a pointer first: in a call the compiler would report at the argument, which is ours.
+            let into_failure = self.error_road();
             quote! {
-                let __into_failure: fn(_) -> #private::Failure = #into_failure;
                 match #private::Fallible::into_result(#call) {
                     ::core::result::Result::Ok(__value) => ::core::result::Result::Ok(__value),
-                    ::core::result::Result::Err(__error) => ::core::result::Result::Err(__into_failure(__error)),
+                    ::core::result::Result::Err(__error) => ::core::result::Result::Err(#into_failure(__error)),
                 }
             }
         } else {
@@ -169,7 +167,7 @@ impl Expansion<'_> {
         let (bounds, shared) = (self.bounds(), self.encoding());
         let version = self.options.version.as_ref().map_or_else(|| quote!(0), ToTokens::to_token_stream);
         let (fields, roads, marker) = (self.fields(), self.roads(), self.marker());
-        let portable_task = self.at_output(&quote!(PortableTask));
+        let portable_task = self.portable_task();
         let params = self.params();
         let submit = self.submit(&quote!(of));
         let used = self.used();
@@ -352,16 +350,32 @@ impl Expansion<'_> {
         if self.function.fallible { quote!(<#output as #private::Fallible>::Value) } else { quote!(#output) }
     }
 
-    /// A path in `__private` that stands where the result's type stands: what the compiler misses in the result it reports there.
-    fn at_output(&self, path: &TokenStream) -> TokenStream {
-        let spans: Vec<Span> = self.function.output.to_token_stream().into_iter().map(|token| token.span()).collect();
-        let at = |tokens: &TokenStream, span: Option<&Span>| -> TokenStream {
-            let span = span.map_or_else(Span::call_site, |span| span.resolved_at(Span::call_site()));
-            tokens.clone().into_iter().map(|token| with_span(token, span)).collect()
-        };
-        // A path reaches from its first token to its last, and so over the whole type.
-        let (private, path) = (at(&self.private, spans.first()), at(path, spans.last()));
-        quote!(#private::#path)
+    /// How an error leaves the task. Named by its whole type, since a call with an inferred one is
+    /// reported a second time, at its argument, which is ours.
+    fn error_road(&self) -> TokenStream {
+        let (start, end) = self.place_of_output();
+        let (private, output) = (respanned(&self.private, start), &self.function.output);
+        let path = quote_spanned!(start=> <<#output as #private::Fallible>::Error as #private::IntoFailure>::);
+        let method = quote_spanned!(end=> into_failure);
+        quote!(#path #method)
+    }
+
+    /// The trait that asks something of the result.
+    fn portable_task(&self) -> TokenStream {
+        let (start, end) = self.place_of_output();
+        let private = respanned(&self.private, start);
+        let colons = quote_spanned!(start=> ::);
+        let word = quote_spanned!(end=> PortableTask);
+        quote!(#private #colons #word)
+    }
+
+    /// First and last token of the result's type. A path between them is, for the compiler, where the
+    /// type stands, and there it reports what it misses in the result.
+    fn place_of_output(&self) -> (Span, Span) {
+        let mut tokens =
+            self.function.output.to_token_stream().into_iter().map(|token| token.span().resolved_at(Span::call_site()));
+        let start = tokens.next().unwrap_or_else(Span::call_site);
+        (start, tokens.last().unwrap_or(start))
     }
 
     fn fields(&self) -> Vec<&Ident> {
@@ -400,9 +414,12 @@ impl Expansion<'_> {
     }
 }
 
-fn with_span(mut token: TokenTree, span: Span) -> TokenTree {
-    token.set_span(span);
-    token
+fn respanned(tokens: &TokenStream, span: Span) -> TokenStream {
+    let respan = |mut token: TokenTree| {
+        token.set_span(span);
+        token
+    };
+    tokens.clone().into_iter().map(respan).collect()
 }
 
 /// Attributes that speak of the function's whole surroundings: when it is compiled, what is deprecated, what is allowed there.

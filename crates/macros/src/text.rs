@@ -22,6 +22,9 @@ fn write(tokens: TokenStream, text: &mut String) {
                 };
                 text.push_str(open);
                 write(group.stream(), text);
+                if text.ends_with(", ") {
+                    text.pop();
+                }
                 text.push_str(close);
             }
             TokenTree::Punct(punct) => match punct.as_char() {
@@ -41,6 +44,27 @@ fn write(tokens: TokenStream, text: &mut String) {
                 }
                 text.push_str(&word);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn types_read_as_people_write_them() {
+        for text in [
+            "Vec<(u32, String)>",
+            "(u8,)",
+            "&'static [u8; 4]",
+            "Result<u64, Box<dyn std::error::Error + Send + Sync>>",
+            "Option<fn(&str) -> Vec<u8>>",
+            "<T as Iterator>::Item",
+            "*const T",
+            "Box<dyn Fn(u8) -> u8>",
+            "Box<dyn Iterator<Item = u8>>",
+        ] {
+            let ty: syn::Type = syn::parse_str(text).unwrap();
+            assert_eq!(super::of(&ty), text);
         }
     }
 }
