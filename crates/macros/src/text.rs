@@ -20,6 +20,10 @@ fn write(tokens: TokenStream, text: &mut String) {
                     Delimiter::Brace => ("{ ", " }"),
                     Delimiter::None => ("", ""),
                 };
+                // A slice behind a word, as in `&'static [u8]`; parentheses belong to theirs, as in `fn(u8)`.
+                if open == "[" && ends_in_word(text) {
+                    text.push(' ');
+                }
                 text.push_str(open);
                 write(group.stream(), text);
                 if text.ends_with(", ") {
@@ -39,13 +43,17 @@ fn write(tokens: TokenStream, text: &mut String) {
             },
             word => {
                 let word = word.to_string();
-                if text.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '"') {
+                if ends_in_word(text) {
                     text.push(' ');
                 }
                 text.push_str(&word);
             }
         }
     }
+}
+
+fn ends_in_word(text: &str) -> bool {
+    text.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '"')
 }
 
 #[cfg(test)]
