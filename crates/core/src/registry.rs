@@ -6,10 +6,10 @@
 
 use std::{
     any::{Any, TypeId},
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt,
     hash::{DefaultHasher, Hash, Hasher},
-    sync::OnceLock,
+    sync::{Mutex, OnceLock, PoisonError},
 };
 
 use crate::{
@@ -113,13 +113,13 @@ impl TaskDef {
 
     /// Display name: `package::module::function`, or what `#[task(name = "…")]` says. A generic task's names its types too.
     pub fn name(&self) -> &'static str {
-        self.name
+        let (id, type_name) = (self.identity)();
+        type_name.find('<').map_or(self.name, |types| instance_name(id, self.name, &type_name[types..]))
     }
     /// The last part of the name: what people type.
     pub fn short_name(&self) -> &'static str {
-        let before_types = self.name.split('<').next().unwrap_or(self.name);
-        let start = before_types.rfind("::").map_or(0, |at| at + 2);
-        &self.name[start..]
+        let start = self.name.rfind("::").map_or(0, |at| at + 2);
+        &self.name()[start..]
     }
     /// Version said by `#[task(version = N)]`.
     pub fn version(&self) -> u32 {
@@ -166,7 +166,7 @@ impl TaskDef {
 impl fmt::Debug for TaskDef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TaskDef")
-            .field("name", &self.name)
+            .field("name", &self.name())
             .field("version", &self.version)
             .field("place", &self.place)
             .finish_non_exhaustive()
@@ -191,6 +191,13 @@ pub trait StateTask: Task<Output: 'static> {
     fn decode(bytes: &mut &[u8]) -> Result<Self, CodecFault>;
     /// Where the registry holds it.
     fn slot() -> Option<u32>;
+}
+
+/// The name of a generic task's instance, with its types. No constant can hold it, so each is made once and kept.
+fn instance_name(id: TypeId, name: &'static str, types: &'static str) -> &'static str {
+    static NAMES: Mutex<BTreeMap<TypeId, &'static str>> = Mutex::new(BTreeMap::new());
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    names.entry(id).or_insert_with(|| format!("{name}{types}").leak())
 }
 
 fn identity<T: 'static>() -> (TypeId, &'static str) {
@@ -310,18 +317,20 @@ impl Registry {
     /// # Errors
     /// [`TaskError::UnknownTask`] with the nearest names if none fits, with all that fit if several do.
     pub fn find(&self, name: &str) -> Result<(u32, &'static TaskDef), TaskError> {
-        let fits = |def: &TaskDef| {
-            def.name == name || (def.name.ends_with(name) && def.name[..def.name.len() - name.len()].ends_with("::"))
-        };
-        let full: Vec<_> = self.defs.iter().enumerate().filter(|(_, def)| def.name == name).collect();
-        let found =
-            if full.is_empty() { self.defs.iter().enumerate().filter(|(_, def)| fits(def)).collect() } else { full };
+        // A generic task's bare name stands for all its instances.
+        let ends_so = |full: &str| full == name || full.strip_suffix(name).is_some_and(|path| path.ends_with("::"));
+        let all = || self.defs.iter().enumerate();
+        let full: Vec<_> = all().filter(|(_, def)| def.name() == name).collect();
+        let found = if full.is_empty() { all().filter(|(_, def)| ends_so(def.name()) || ends_so(def.name)).collect() } else { full };
         match found[..] {
             [(slot, def)] => Ok((slot as u32, def)),
             [] => Err(UnknownTask::none(name, self.nearest(name), self.defs.len()).into()),
             _ => Err(UnknownTask::several(
                 name,
-                found.iter().map(|(_, def)| format!("{} ({}:{})", def.name, def.place.file, def.place.line)).collect(),
+                found
+                    .iter()
+                    .map(|(_, def)| format!("{} ({}:{})", def.name(), def.place.file, def.place.line))
+                    .collect(),
             )
             .into()),
         }

@@ -196,6 +196,16 @@ impl<B: Backend + ?Sized> RunsOn<B> for ByName {}
 #[diagnostic::do_not_recommend]
 impl<B: InProcess + ?Sized> RunsOn<B> for Local {}
 
+/// What a `#[task(state)]` function would have to be to run as a task: nothing is.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "a `#[task(state)]` function makes a worker's state and cannot be submitted",
+    label = "its value never leaves the worker that made it",
+    note = "pass it to the pool's builder: `.init(function::task(arguments))`"
+)]
+pub trait Submitted<B: ?Sized> {}
+impl<B: ?Sized> RunsOn<B> for Resident where Self: Submitted<B> {}
+
 /// Whatever can be submitted: a task, or a closure with or without a `&Context`.
 ///
 /// `M` only keeps the implementations apart and is always inferred.
