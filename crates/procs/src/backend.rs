@@ -1,0 +1,386 @@
+//! The pool: what all its threads share, and the [`Backend`] that core sees.
+
+use std::{
+    collections::VecDeque,
+    ffi::OsString,
+    fmt,
+    path::PathBuf,
+    process::ExitStatus,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use taskloom_core::{
+    Backend, Capabilities, Job, Shutdown, Stop, TaskError,
+    backend_api::{Hub, Init},
+};
+
+use crate::{
+    dispatch::{Books, Kill, Load, Order, Phase, Stage},
+    entry::Calling,
+    line::{Line, Vital},
+    os::poll::Bell,
+    wire::data,
+};
+
+/// How long a worker that was told to end has for it.
+const EXIT_TIME: Duration = Duration::from_secs(1);
+/// Failed starts in a row after which nobody is started in a worker's place any more.
+const MOST_FAILURES: u32 = 5;
+
+/// The backend of worker processes. Made by [`pool`](crate::pool).
+pub struct Procs {
+    pub(crate) shared: Arc<Shared>,
+    capabilities: Capabilities,
+}
+
+impl Procs {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let mut capabilities = Capabilities::new("procs", shared.config.workers);
+        capabilities.encodes = true;
+        capabilities.isolates = true;
+        capabilities.kills = true;
+        Self { shared, capabilities }
+    }
+
+    /// Process ids of the workers that are ready, in order of their slots.
+    pub fn pids(&self) -> Vec<u32> {
+        if self.shared.is_foreign() {
+            return Vec::new();
+        }
+        let books = self.shared.books();
+        let ready = books.lanes.iter().filter_map(|lane| match &lane.stage {
+            Stage::Ready(line) => Some(line.vital.pid()),
+            _ => None,
+        });
+        ready.collect()
+    }
+}
+
+impl Backend for Procs {
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    fn submit(&self, job: Job) {
+        self.shared.submit(job);
+    }
+
+    fn stop(&self, id: u64, how: Stop) {
+        self.shared.stop(id, how);
+    }
+
+    fn shutdown(&self, how: Shutdown) {
+        self.shared.shutdown(how);
+    }
+}
+
+impl fmt::Debug for Procs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Procs").field("workers", &self.capabilities.workers).finish_non_exhaustive()
+    }
+}
+
+/// What a pool was built with; constant for its life.
+pub(crate) struct Config {
+    pub(crate) workers: usize,
+    pub(crate) start_timeout: Duration,
+    pub(crate) init: Option<Init>,
+    pub(crate) calling: Calling,
+    pub(crate) depth: u32,
+    /// Program name, environment, directory and umask of the time of `build`: replacements get them too.
+    pub(crate) program: OsString,
+    pub(crate) environment: Vec<(OsString, OsString)>,
+    pub(crate) directory: Option<PathBuf>,
+    pub(crate) umask: Option<u32>,
+    pub(crate) one_shot: bool,
+}
+
+/// What the threads of a pool share.
+pub(crate) struct Shared {
+    pub(crate) hub: Hub,
+    pub(crate) config: Config,
+    books: Mutex<Books>,
+    changed: Condvar,
+    /// Wakes the supervisor.
+    pub(crate) bell: Bell,
+    /// The process that the pool belongs to. In a forked copy of it the pool does nothing.
+    owner: u32,
+    supervisor: Mutex<Option<JoinHandle<()>>>,
+    /// How the last worker of a one-shot pool ended.
+    last: Mutex<Option<Arc<Vital>>>,
+}
+
+thread_local! {
+    /// The pool, by its id, that this thread works for: it must not wait for that pool's end.
+    static WORKS_FOR: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+impl Shared {
+    pub(crate) fn new(hub: Hub, config: Config) -> Result<Self, std::io::Error> {
+        let books = Books::new(config.workers, config.one_shot);
+        Ok(Self {
+            hub,
+            config,
+            books: Mutex::new(books),
+            changed: Condvar::new(),
+            bell: Bell::new()?,
+            owner: std::process::id(),
+            supervisor: Mutex::default(),
+            last: Mutex::default(),
+        })
+    }
+
+    /// Marks this thread as one of the pool's own.
+    pub(crate) fn enter(&self) {
+        WORKS_FOR.set(self.hub.id());
+    }
+
+    pub(crate) fn books(&self) -> MutexGuard<'_, Books> {
+        // Nothing panics while it holds this lock.
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this is a forked copy of the pool's process, without the pool's threads: its locks may be held for ever.
+    pub(crate) fn is_foreign(&self) -> bool {
+        std::process::id() != self.owner
+    }
+
+    pub(crate) fn supervised_by(&self, thread: JoinHandle<()>) {
+        *self.supervisor.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+    }
+
+    /// Waits until all workers are ready.
+    ///
+    /// # Errors
+    /// Why one of them cannot be.
+    pub(crate) fn wait_until_built(&self) -> Result<(), TaskError> {
+        let mut books = self.books();
+        loop {
+            if let Some(error) = &books.broken {
+                return Err(error.clone());
+            }
+            if books.lanes.iter().all(|lane| matches!(lane.stage, Stage::Ready(_))) {
+                books.phase = Phase::Open;
+                return Ok(());
+            }
+            books = self.changed.wait(books).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn submit(self: &Arc<Self>, job: Job) {
+        if self.is_foreign() {
+            return job.fail(&TaskError::Closed);
+        }
+        let mut books = self.books();
+        if let Some(error) = books.broken.clone() {
+            drop(books);
+            return job.fail(&error);
+        }
+        if !books.is_open() {
+            drop(books);
+            // Another attempt of a task that ended while the pool does.
+            return job.cancel();
+        }
+        books.queue.push_back(job);
+        drop(books);
+        self.pump();
+    }
+
+    /// Sends what can be sent, and lets go of workers that have nothing more to do.
+    pub(crate) fn pump(self: &Arc<Self>) {
+        loop {
+            let mut books = self.books();
+            let load = books.pick();
+            let Some(load) = load else {
+                let orders = books.rebalance();
+                let leavers = books.leavers();
+                drop(books);
+                carry_out(orders);
+                leavers.iter().for_each(|line| self.dismiss(line));
+                return;
+            };
+            let wake = std::mem::take(&mut books.asleep);
+            drop(books);
+            self.transmit(load);
+            if wake {
+                self.bell.ring();
+            }
+        }
+    }
+
+    fn transmit(self: &Arc<Self>, mut load: Load) {
+        drop(std::mem::take(&mut load.over));
+        if load.jobs.is_empty() {
+            return;
+        }
+        if load.is_large() {
+            let (this, line) = (self.clone(), load.line.clone());
+            line.send_patiently(move || this.deliver(load));
+        } else {
+            self.deliver(load);
+        }
+    }
+
+    fn deliver(self: &Arc<Self>, load: Load) {
+        let Load { line, mut jobs, .. } = load;
+        let Some(tokens) = jobs.first().zip(jobs.last()).map(|((first, _), (last, _))| *first..=*last) else { return };
+        let mut message = vec![data::FRAMES];
+        for (token, job) in &mut jobs {
+            job.sent(*token, &mut message);
+        }
+        // Before they are sent: the reader must know what it hears of.
+        match line.keep(jobs) {
+            Ok(()) => line.send(message),
+            // The worker died meanwhile; it has begun none of them.
+            Err(jobs) => self.give_back(jobs.into_iter().filter_map(|(_, mut job)| job.returned(0)).collect()),
+        }
+        let orders = self.books().sent(&line, tokens);
+        carry_out(orders);
+    }
+
+    /// Jobs that came back from a worker go to the front of the queue, in their order.
+    pub(crate) fn give_back(self: &Arc<Self>, jobs: Vec<Job>) {
+        let mut books = self.books();
+        let unwanted: Vec<Job> = match (&books.broken, books.is_open()) {
+            (None, true) => {
+                jobs.into_iter().rev().for_each(|job| books.queue.push_front(job));
+                Vec::new()
+            }
+            _ => jobs,
+        };
+        let broken = books.broken.clone();
+        drop(books);
+        for job in unwanted {
+            match &broken {
+                Some(error) => job.fail(error),
+                None => job.cancel(),
+            }
+        }
+    }
+
+    fn dismiss(&self, line: &Arc<Line>) {
+        line.send(vec![data::EXIT]);
+        self.kill_later(line.worker(), EXIT_TIME, "it did not end when it was told to");
+    }
+
+    /// Has a worker killed after `time`, if it lives then.
+    pub(crate) fn kill_later(&self, worker: u32, time: Duration, verdict: impl Into<String>) {
+        let kill = Kill { worker, at: Instant::now() + time, only_if: None, verdict: verdict.into() };
+        self.books().kills.push(kill);
+        self.bell.ring();
+    }
+
+    fn stop(self: &Arc<Self>, id: u64, how: Stop) {
+        if self.is_foreign() {
+            return;
+        }
+        let kill = match how {
+            Stop::Kill { grace } => Some(grace),
+            _ => None,
+        };
+        let (orders, over) = self.books().stop(id, kill);
+        self.bell.ring();
+        carry_out(orders);
+        drop(over);
+    }
+
+    pub(crate) fn shutdown(self: &Arc<Self>, how: Shutdown) {
+        if self.is_foreign() {
+            return;
+        }
+        let kill_at = match how {
+            Shutdown::Cancel { grace } => Instant::now().checked_add(grace),
+            _ => None,
+        };
+        let mut books = self.books();
+        books.phase = match books.phase {
+            Phase::Closed => Phase::Closed,
+            // The earlier end of two counts.
+            Phase::Closing { kill_at: Some(before) } => {
+                Phase::Closing { kill_at: Some(kill_at.map_or(before, |now| now.min(before))) }
+            }
+            _ => Phase::Closing { kill_at },
+        };
+        let queue: VecDeque<Job> = std::mem::take(&mut books.queue);
+        let orders = books.stop_all();
+        drop(books);
+        queue.into_iter().for_each(|job| job.cancel());
+        carry_out(orders);
+        self.pump();
+        self.bell.ring();
+        if !self.hub.is_inside() && WORKS_FOR.get() != self.hub.id() {
+            self.wait_until_closed();
+        }
+    }
+
+    fn wait_until_closed(&self) {
+        let mut books = self.books();
+        while books.phase != Phase::Closed {
+            books = self.changed.wait(books).unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(books);
+        // Who comes second waits for the first at this lock.
+        if let Some(thread) = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // Its loop catches nothing because nothing in it panics.
+            let _ = thread.join();
+        }
+    }
+
+    /// Tells those who wait that the books have changed.
+    pub(crate) fn announce(&self) {
+        self.changed.notify_all();
+        self.bell.ring();
+    }
+
+    /// A worker could not be started, or did not come as far as being ready.
+    pub(crate) fn start_failed(&self, slot: u32, error: TaskError) {
+        let mut books = self.books();
+        let building = books.phase == Phase::Building;
+        let open = books.is_open();
+        let lane = &mut books.lanes[slot as usize];
+        lane.failures += 1;
+        let hopeless = building || !open || lane.failures >= MOST_FAILURES;
+        let pause = Duration::from_millis(10) * 2_u32.pow(lane.failures.min(10));
+        lane.clear(if hopeless { Stage::Shut } else { Stage::VacantUntil(Instant::now() + pause) });
+        let hopeless = open && (building || books.lanes.iter().all(|lane| matches!(lane.stage, Stage::Shut)));
+        drop(books);
+        if hopeless {
+            self.give_up(error);
+        }
+        self.announce();
+    }
+
+    /// There will be no more workers: everything that waits for one, now and later, fails with this.
+    pub(crate) fn give_up(&self, error: TaskError) {
+        let mut books = self.books();
+        books.broken.get_or_insert(error.clone());
+        let queue = std::mem::take(&mut books.queue);
+        drop(books);
+        queue.into_iter().for_each(|job| job.fail(&error));
+    }
+
+    /// Remembers the worker of a one-shot pool.
+    pub(crate) fn remember(&self, vital: &Arc<Vital>) {
+        if self.config.one_shot {
+            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(vital.clone());
+        }
+    }
+
+    pub(crate) fn remembered(&self) -> Option<Arc<Vital>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// How a worker ended, if it has and the status is known.
+pub(crate) fn exit_status(vital: &Vital) -> Option<ExitStatus> {
+    vital.exit()?.status
+}
+
+/// Sends orders to workers' control threads.
+pub(crate) fn carry_out(orders: Vec<Order>) {
+    for (line, order) in orders {
+        line.order(&order);
+    }
+}

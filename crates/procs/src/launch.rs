@@ -1,0 +1,202 @@
+//! Starts a worker process, and takes it in: the parent's half of the handshake.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    os::{fd::AsFd, unix::process::CommandExt},
+    process::{Command, Stdio},
+    sync::{Arc, atomic::Ordering},
+    thread,
+};
+
+use taskloom_core::{Exhausted, Registry, StartError, TaskError};
+
+use crate::{
+    backend::{Config, Shared},
+    entry::{self, Calling, Ticket},
+    line::{Line, Vital},
+    os::{self, process::Child},
+    reader::{self, Started},
+    stderr::{Tail, Tee},
+    transport::{Lines, Received, Receiver, Server, in_process},
+    wire::{self, Greeting, Rare, Record, Terms, Welcome},
+};
+
+/// Descriptors that one worker costs: two senders, a receiver, a pipe, the process itself, and three while it starts.
+const DESCRIPTORS: u64 = 8;
+
+/// Checks that there are descriptors for so many workers.
+///
+/// # Errors
+/// If there are not; says how many would do.
+pub(crate) fn check_descriptors(workers: usize) -> Result<(), TaskError> {
+    let Some(limit) = os::files::descriptor_limit() else { return Ok(()) };
+    // Reading the directory takes one itself.
+    let open = std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count().saturating_sub(1)) as u64;
+    let needed = open + DESCRIPTORS * (workers as u64 + 1);
+    if needed <= limit {
+        return Ok(());
+    }
+    let message = format!(
+        "{workers} workers need about {needed} open files, {open} of them open now, and the limit is {limit}: raise it with `ulimit -n {needed}`, or ask for fewer workers"
+    );
+    Err(StartError::new(message).into())
+}
+
+/// A worker that has been started and has not yet said hello.
+pub(crate) struct Launched {
+    pub(crate) vital: Arc<Vital>,
+    /// Where it will look for us.
+    pub(crate) server: String,
+    pub(crate) reader: thread::JoinHandle<()>,
+}
+
+/// Starts a worker, and the thread that hears it.
+///
+/// # Errors
+/// If that is not possible here and now.
+pub(crate) fn start(shared: &Arc<Shared>, worker: u32, slot: u32, tee: &Tee) -> Result<Launched, TaskError> {
+    let server = Server::new()?;
+    let name = server.name().to_owned();
+    let token = token().map_err(|error| StartError::new(format!("/dev/urandom cannot be read: {error}")))?;
+    let ticket = Ticket { parent: std::process::id(), token: token.clone(), server: name.clone() };
+    let failed = |error: io::Error| StartError::new(format!("a worker process cannot be started: {error}"));
+    let mut child = command(&shared.config, &ticket).and_then(|mut command| command.spawn()).map_err(failed)?;
+
+    let taken = child.stderr.take().ok_or_else(|| io::ErrorKind::BrokenPipe.into()).and_then(Tail::new);
+    let watched = taken.and_then(|tail| Child::watch(child.id()).map(|child| (child, Arc::new(tail))));
+    let reader = watched.and_then(|(watched, tail)| {
+        let vital = Arc::new(Vital::new(worker, slot, watched, tail));
+        let (shared, heard) = (shared.clone(), vital.clone());
+        let run = move || {
+            os::signals::block_all();
+            shared.enter();
+            reader::run(&shared, &heard, || take_in(&shared, &heard, server, &token));
+        };
+        thread::Builder::new().name(format!("taskloom-procs-{slot}")).spawn(run).map(|reader| (vital, reader))
+    });
+    match reader {
+        Ok((vital, reader)) => {
+            tee.add(vital.tail.clone());
+            shared.remember(&vital);
+            Ok(Launched { vital, server: name, reader })
+        }
+        Err(error) => {
+            // Nobody will look after it.
+            let _ = child.kill();
+            let _ = child.wait();
+            if error.kind() == io::ErrorKind::WouldBlock {
+                return Err(Exhausted::new("threads, to hear a worker", 0).into());
+            }
+            Err(failed(error).into())
+        }
+    }
+}
+
+fn command(config: &Config, ticket: &Ticket) -> io::Result<Command> {
+    // The same program, also if its file has been replaced or deleted since.
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0(&config.program).args(config.calling.arguments());
+    command.env_clear().envs(config.environment.iter().map(|(name, value)| (name, value)));
+    command.env(entry::TICKET, ticket.write()).env(entry::DEPTH, (config.depth + 1).to_string());
+    if let Some(directory) = &config.directory {
+        command.current_dir(directory);
+    }
+    // Its own group: the terminal's Ctrl-C is the parent's, and the group can be killed whole.
+    command.process_group(0).stderr(Stdio::piped());
+    match config.calling {
+        Calling::Main => command.stdin(Stdio::null()),
+        // The test harness prints before our helper test runs: it gets nothing to print to, and
+        // the helper test finds the real standard output in the place of the input.
+        Calling::Test(_) => {
+            command.stdin(Stdio::from(io::stdout().as_fd().try_clone_to_owned()?)).stdout(Stdio::null())
+        }
+    };
+    Ok(command)
+}
+
+fn token() -> io::Result<String> {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Waits for the worker's hello, answers, and waits until its initialiser has run.
+fn take_in(shared: &Shared, vital: &Arc<Vital>, server: Server, token: &str) -> Result<Started, TaskError> {
+    let Some((greeting, lines)) = server.accept() else {
+        return Err(StartError::new("a worker ended before it said hello").into());
+    };
+    let Lines { data, control, up } = lines?;
+    check(&greeting, vital, token).inspect_err(|_| {
+        // It ends by itself then; if it does not, it is killed.
+        let _ = data.send(wire::encode(&Welcome::Refused));
+    })?;
+    vital.greeted.store(true, Ordering::Relaxed);
+    vital.listen(up.fd());
+    let terms = Terms {
+        pool: shared.hub.id(),
+        worker: vital.worker,
+        slot: vital.slot,
+        log_level: log::max_level() as usize,
+        umask: shared.config.umask,
+        init: shared
+            .config
+            .init
+            .as_ref()
+            .and_then(|init| init.to_bytes())
+            .map(|(slot, args)| (slot, args.to_vec().into())),
+    };
+    // If it cannot be sent, the worker is gone: the next lines say so.
+    let _ = data.send(wire::encode(&Welcome::Terms(terms)));
+    let line = Arc::new(Line::new(vital.clone(), data, control));
+    let outcome = wait_until_ready(shared, &line, &up);
+    if outcome.is_err() {
+        vital.listen_no_more();
+    }
+    outcome.map(|()| Started { line, up })
+}
+
+/// Compares both sides; every difference is told with both values.
+fn check(greeting: &[u8], vital: &Vital, token: &str) -> Result<(), TaskError> {
+    let greeting: Greeting =
+        wire::decode(greeting).map_err(|fault| StartError::new(format!("a worker's hello cannot be read: {fault}")))?;
+    let pid = std::process::id();
+    if greeting.pid == pid {
+        return Err(in_process().into());
+    }
+    if greeting.token != token {
+        return Err(StartError::new("somebody else said hello in a worker's place").into());
+    }
+    let (digest, build) = (Registry::get().digest(), entry::build_id());
+    let pairs = [
+        ("protocols", wire::PROTOCOL.to_string(), greeting.protocol.to_string()),
+        ("process ids", vital.pid().to_string(), greeting.pid.to_string()),
+        ("programs", build, greeting.build),
+        ("tasks", format!("{digest:016x}"), format!("{:016x}", greeting.digest)),
+    ];
+    let different = pairs.into_iter().find(|(_, ours, theirs)| ours != theirs);
+    different.map_or(Ok(()), |(what, ours, theirs)| {
+        Err(StartError::new(format!("a worker and its pool have different {what}: here {ours}, there {theirs}")).into())
+    })
+}
+
+fn wait_until_ready(shared: &Shared, line: &Arc<Line>, up: &Receiver) -> Result<(), TaskError> {
+    loop {
+        let message = match up.receive() {
+            Received::Message(message) => message,
+            Received::Torn => continue,
+            Received::Garbage(what) => return Err(StartError::new(format!("a worker began with {what}")).into()),
+            Received::End => return Err(StartError::new("a worker ended before it was ready").into()),
+        };
+        let records = Record::read_all(&message)
+            .map_err(|fault| StartError::new(format!("a worker began with garbage: {fault}")))?;
+        for record in records {
+            match record {
+                Record::Rare(Rare::Ready) => return Ok(()),
+                Record::Rare(Rare::InitFailed(error)) => return Err(error),
+                Record::Rare(Rare::Log(record)) => reader::pass_on(shared, line, record),
+                _ => return Err(StartError::new("a worker worked before it was ready").into()),
+            }
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! The parent's end of one worker: its channels, its jobs, and what is known of its life.
+
+use std::{
+    collections::VecDeque,
+    io,
+    os::{fd::RawFd, unix::process::ExitStatusExt},
+    process::ExitStatus,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        mpsc,
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use taskloom_core::Job;
+
+use crate::{
+    os::{
+        self,
+        process::{Child, Doing},
+    },
+    stderr::Tail,
+    transport::Sender,
+    wire::{self, Control},
+};
+
+/// A worker process, from its start on. Shared by the supervisor, who watches it, and its reader.
+#[derive(Debug)]
+pub(crate) struct Vital {
+    pub(crate) worker: u32,
+    pub(crate) slot: u32,
+    pub(crate) child: Child,
+    pub(crate) tail: Arc<Tail>,
+    /// It has said hello, and is ours.
+    pub(crate) greeted: AtomicBool,
+    /// Bytes; 0 for not known.
+    peak_memory: AtomicU64,
+    state: Mutex<VitalState>,
+    ended: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct VitalState {
+    exit: Option<Exit>,
+    /// The up channel's descriptor, while it is open.
+    up: Option<RawFd>,
+    verdict: String,
+}
+
+/// How a worker ended.
+#[derive(Debug, Clone)]
+pub(crate) struct Exit {
+    /// `None` if somebody else took it.
+    pub(crate) status: Option<ExitStatus>,
+    pub(crate) cpu: Option<Duration>,
+    pub(crate) verdict: String,
+}
+
+impl Vital {
+    pub(crate) fn new(worker: u32, slot: u32, child: Child, tail: Arc<Tail>) -> Self {
+        Self {
+            worker,
+            slot,
+            child,
+            tail,
+            greeted: AtomicBool::new(false),
+            peak_memory: AtomicU64::new(0),
+            state: Mutex::default(),
+            ended: Condvar::new(),
+        }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
+    /// Looks at the memory in use; what was seen last counts, for there is none after death.
+    pub(crate) fn sample(&self) {
+        if let Some(peak) = os::process::peak_memory(&self.pid().to_string()) {
+            self.peak_memory.store(peak, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn peak_memory(&self) -> Option<u64> {
+        Some(self.peak_memory.load(Ordering::Relaxed)).filter(|&peak| peak > 0)
+    }
+
+    /// From now on the worker's death ends this stream; at once if it is dead.
+    pub(crate) fn listen(&self, up: RawFd) {
+        let mut state = self.lock();
+        state.up = Some(up);
+        if state.exit.is_some() {
+            os::socket::end_of_stream(up);
+        }
+    }
+
+    /// The descriptor is about to be closed.
+    pub(crate) fn listen_no_more(&self) {
+        self.lock().up = None;
+    }
+
+    /// Sends a signal to the worker's process group, if the worker lives.
+    pub(crate) fn signal(&self, signal: i32) {
+        let state = self.lock();
+        if state.exit.is_none() {
+            self.child.signal_group(signal);
+        }
+    }
+
+    /// Kills the worker and its group. The first verdict counts.
+    pub(crate) fn kill(&self, verdict: &str) {
+        self.sample();
+        let mut state = self.lock();
+        if state.exit.is_none() {
+            if state.verdict.is_empty() {
+                verdict.clone_into(&mut state.verdict);
+            }
+            self.child.signal_group(libc::SIGKILL);
+        }
+    }
+
+    /// Reaps the worker if it has ended, and kills what is left of its group. What it sent before is
+    /// still read; then its stream ends, also if a grandchild holds the channel open.
+    pub(crate) fn bury(&self) -> bool {
+        let Doing::Ended(status) = self.child.doing() else { return false };
+        let cpu = self.child.cpu_time();
+        let mut state = self.lock();
+        // Before reaping: until then the number of the group cannot mean another one.
+        self.child.signal_group(libc::SIGKILL);
+        self.child.reap();
+        let verdict = match status {
+            None => "its status was taken by somebody else".to_owned(),
+            // A verdict is about our kill, not about an end that came before it.
+            Some(status) if status.signal() == Some(libc::SIGKILL) => std::mem::take(&mut state.verdict),
+            Some(_) => String::new(),
+        };
+        state.exit = Some(Exit { status, cpu, verdict });
+        if let Some(up) = state.up {
+            os::socket::end_of_stream(up);
+        }
+        drop(state);
+        self.ended.notify_all();
+        true
+    }
+
+    pub(crate) fn exit(&self) -> Option<Exit> {
+        self.lock().exit.clone()
+    }
+
+    /// Waits for the end; the supervisor sees to it that it comes.
+    pub(crate) fn wait(&self) -> Exit {
+        let mut state = self.lock();
+        loop {
+            match &state.exit {
+                Some(exit) => return exit.clone(),
+                None => state = self.ended.wait(state).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VitalState> {
+        // Nothing panics while it holds this lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A worker that is ready: where its messages go, and the jobs it has.
+pub(crate) struct Line {
+    pub(crate) vital: Arc<Vital>,
+    data: Sender,
+    control: Sender,
+    jobs: Mutex<Jobs>,
+    writer: Mutex<Option<Writer>>,
+    /// Log records delivered and not yet credited.
+    delivered: AtomicU32,
+}
+
+#[derive(Default)]
+struct Jobs {
+    jobs: VecDeque<(u64, Job)>,
+    /// The worker is dead, and its jobs have been settled.
+    closed: bool,
+}
+
+/// Sends messages that have to wait for their reader.
+struct Writer {
+    queue: mpsc::Sender<Send>,
+    thread: JoinHandle<()>,
+}
+
+type Send = Box<dyn FnOnce() + std::marker::Send>;
+
+impl Writer {
+    fn start() -> io::Result<Self> {
+        let (queue, sends) = mpsc::channel::<Send>();
+        let run = move || {
+            os::signals::block_all();
+            sends.into_iter().for_each(|send| send());
+        };
+        Ok(Self { queue, thread: thread::Builder::new().name("taskloom-writer".to_owned()).spawn(run)? })
+    }
+}
+
+/// Log records are credited in batches of this size.
+const LOG_BATCH: u32 = 64;
+
+impl Line {
+    pub(crate) fn new(vital: Arc<Vital>, data: Sender, control: Sender) -> Self {
+        Self { vital, data, control, jobs: Mutex::default(), writer: Mutex::default(), delivered: AtomicU32::new(0) }
+    }
+
+    pub(crate) fn worker(&self) -> u32 {
+        self.vital.worker
+    }
+
+    /// Sends on the data channel. That it fails is no news: the worker's end comes by another way.
+    pub(crate) fn send(&self, message: Vec<u8>) {
+        let _ = self.data.send(message);
+    }
+
+    /// Sends an order; small, and always read soon.
+    pub(crate) fn order(&self, order: &Control) {
+        let _ = self.control.send(wire::encode(order));
+    }
+
+    /// Does `send` on the thread that may wait; right here if there can be no such thread.
+    pub(crate) fn send_patiently(&self, send: impl FnOnce() + std::marker::Send + 'static) {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if writer.is_none() {
+            *writer = Writer::start().ok();
+        }
+        let send: Send = Box::new(send);
+        let unsent = match &*writer {
+            Some(writer) => writer.queue.send(send).err().map(|unsent| unsent.0),
+            None => Some(send),
+        };
+        drop(writer);
+        if let Some(send) = unsent {
+            send();
+        }
+    }
+
+    /// Lets the writer end. Its thread is to be joined when the worker is dead.
+    pub(crate) fn end_writer(&self) -> Option<JoinHandle<()>> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner).take().map(|writer| writer.thread)
+    }
+
+    /// Keeps jobs that are about to be sent. Gives them back if the worker has died.
+    pub(crate) fn keep(&self, jobs: Vec<(u64, Job)>) -> Result<(), Vec<(u64, Job)>> {
+        let mut kept = self.jobs();
+        if kept.closed {
+            return Err(jobs);
+        }
+        kept.jobs.extend(jobs);
+        Ok(())
+    }
+
+    /// The job with this token, for its reader.
+    pub(crate) fn take(&self, token: u64) -> Option<Job> {
+        let mut jobs = self.jobs();
+        let at = jobs.jobs.iter().position(|(known, _)| *known == token)?;
+        jobs.jobs.remove(at).map(|(_, job)| job)
+    }
+
+    /// Puts a job back that was taken.
+    pub(crate) fn put_back(&self, token: u64, job: Job) {
+        self.jobs().jobs.push_front((token, job));
+    }
+
+    /// All jobs; none can be added any more.
+    pub(crate) fn close(&self) -> Vec<Job> {
+        let mut jobs = self.jobs();
+        jobs.closed = true;
+        let mut all: Vec<_> = std::mem::take(&mut jobs.jobs).into();
+        drop(jobs);
+        all.sort_by_key(|(token, _)| *token);
+        all.into_iter().map(|(_, job)| job).collect()
+    }
+
+    /// A log record of this worker has been delivered.
+    pub(crate) fn log_delivered(&self) {
+        let count = self.delivered.fetch_add(1, Ordering::Relaxed) + 1;
+        if count.is_multiple_of(LOG_BATCH) {
+            self.order(&Control::LogCredit(LOG_BATCH));
+        }
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, Jobs> {
+        // Nothing panics while it holds this lock.
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,149 @@
+//! Processes and their groups: watching, killing, reaping, measuring.
+
+use std::{
+    fs, io,
+    os::{
+        fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+        unix::process::ExitStatusExt,
+    },
+    process::ExitStatus,
+    time::Duration,
+};
+
+use super::checked;
+
+/// A child of this process, by a descriptor: its number may be reused, the descriptor means this one for ever.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pid: u32,
+    fd: OwnedFd,
+}
+
+/// What a child is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Doing {
+    Running,
+    /// Stopped by this signal.
+    Stopped(i32),
+    /// Ended, and not yet reaped unless somebody else did it: then there is no status.
+    Ended(Option<ExitStatus>),
+}
+
+impl Child {
+    /// Takes charge of a child that has just been started.
+    pub(crate) fn watch(pid: u32) -> io::Result<Self> {
+        // SAFETY: takes numbers only.
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) };
+        let fd = checked(fd as libc::c_int)?;
+        // SAFETY: the descriptor was made just now, and nobody else knows it.
+        Ok(Self { pid, fd: unsafe { OwnedFd::from_raw_fd(fd) } })
+    }
+
+    /// Can be read once the child has ended.
+    pub(crate) fn fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Looks without changing anything.
+    pub(crate) fn doing(&self) -> Doing {
+        self.wait(libc::WEXITED | libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT)
+    }
+
+    /// Removes the child from the system's table, once it has ended.
+    pub(crate) fn reap(&self) -> Doing {
+        self.wait(libc::WEXITED | libc::WNOHANG)
+    }
+
+    fn wait(&self, options: libc::c_int) -> Doing {
+        // SAFETY: plain numbers, for which zeroes are values.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        let id = self.fd() as libc::id_t;
+        loop {
+            // SAFETY: `info` is ours and outlives the call, which writes to it and nothing else.
+            match checked(unsafe { libc::waitid(libc::P_PIDFD, id, &raw mut info, options) }) {
+                Ok(_) => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Somebody waits for all children of this process, or it ignores SIGCHLD.
+                Err(_) => return Doing::Ended(None),
+            }
+        }
+        // SAFETY: `waitid` fills in this field, or leaves the zero.
+        let pid = unsafe { info.si_pid() };
+        if pid == 0 {
+            return Doing::Running;
+        }
+        // SAFETY: `waitid` has filled in this field.
+        let status = unsafe { info.si_status() };
+        match info.si_code {
+            libc::CLD_EXITED => Doing::Ended(Some(ExitStatus::from_raw((status & 0xff) << 8))),
+            libc::CLD_KILLED => Doing::Ended(Some(ExitStatus::from_raw(status & 0x7f))),
+            libc::CLD_DUMPED => Doing::Ended(Some(ExitStatus::from_raw((status & 0x7f) | 0x80))),
+            libc::CLD_STOPPED | libc::CLD_TRAPPED => Doing::Stopped(status),
+            _ => Doing::Running,
+        }
+    }
+
+    /// Sends a signal to the group that this child leads, also when the child itself has ended.
+    pub(crate) fn signal_group(&self, signal: i32) {
+        const PIDFD_SIGNAL_PROCESS_GROUP: libc::c_uint = 1 << 2;
+        let info = std::ptr::null::<libc::siginfo_t>();
+        // SAFETY: the pointer may be null: then the system fills the information in.
+        let done =
+            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.fd(), signal, info, PIDFD_SIGNAL_PROCESS_GROUP) };
+        // Kernels before 6.9 know no groups there. Until the child is reaped its number cannot mean another group.
+        if done < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL) {
+            // SAFETY: takes numbers only.
+            unsafe { libc::kill(-(self.pid as libc::pid_t), signal) };
+        }
+    }
+
+    /// CPU time used so far; can be read until the child is reaped.
+    pub(crate) fn cpu_time(&self) -> Option<Duration> {
+        let text = fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
+        // The name, in parentheses, may contain anything; utime and stime are fields 14 and 15.
+        let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
+        let ticks = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
+        // SAFETY: takes a number only.
+        let per_second = u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).ok().filter(|&n| n > 0)?;
+        Some(Duration::from_millis(ticks * 1000 / per_second))
+    }
+}
+
+/// Highest resident memory of a process since its `exec`, in bytes: `self`, or a number.
+///
+/// Never `ru_maxrss`: that starts at the size of the parent.
+pub(crate) fn peak_memory(process: &str) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+/// The mask of permissions that new files do not get.
+pub(crate) fn umask() -> Option<u32> {
+    let text = fs::read_to_string("/proc/self/status").ok()?;
+    u32::from_str_radix(text.lines().find_map(|line| line.strip_prefix("Umask:"))?.trim(), 8).ok()
+}
+
+/// CPU time of this thread.
+pub(crate) fn thread_cpu_time() -> Option<Duration> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is ours and outlives the call, which writes to it and nothing else.
+    checked(unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) }).ok()?;
+    Some(Duration::new(u64::try_from(time.tv_sec).ok()?, u32::try_from(time.tv_nsec).ok()?))
+}
+
+/// Ends this process and, if it leads one, its group. Nothing runs any more: no destructor, no handler.
+pub(crate) fn kill_own_group() -> ! {
+    super::signals::kill_group_if_leader();
+    exit_now(libc::EXIT_FAILURE)
+}
+
+/// Ends this process at once, without handlers or destructors.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: takes a number and never returns.
+    unsafe { libc::_exit(code) }
+}

@@ -1,0 +1,253 @@
+//! Hears one worker from its first word to its death, and settles what it leaves.
+//!
+//! The only thread that touches the jobs of a worker, so that a death finds none of them in other hands.
+
+use std::{os::unix::process::ExitStatusExt, sync::Arc, time::Duration};
+
+use taskloom_core::{Death, Event, Job, StartError, TaskError, backend_api::LogRecord};
+
+use crate::{
+    backend::{Shared, carry_out},
+    dispatch::{Nonsense, Stage},
+    line::{Exit, Line, Vital},
+    transport::{Received, Receiver},
+    wire::{Rare, Record},
+};
+
+/// Why a worker is killed when its pool ends before its task.
+pub(crate) const POOL_ENDS: &str = "its pool ended";
+
+/// How long a worker that has closed its channel has for its end.
+const CLOSED_TIME: Duration = Duration::from_millis(500);
+
+/// A worker that is ready.
+pub(crate) struct Started {
+    pub(crate) line: Arc<Line>,
+    pub(crate) up: Receiver,
+}
+
+/// The life of a reader.
+pub(crate) fn run(shared: &Arc<Shared>, vital: &Arc<Vital>, take_in: impl FnOnce() -> Result<Started, TaskError>) {
+    match take_in() {
+        Ok(Started { line, up }) => {
+            vital.sample();
+            let mut books = shared.books();
+            if let Some(lane) = books.lanes.get_mut(vital.slot as usize) {
+                lane.occupy(line.clone());
+            }
+            drop(books);
+            shared.hub.emit(|| Event::worker_started(vital.worker, vital.pid()));
+            shared.announce();
+            shared.pump();
+            let mut reader = Reader { shared, line, current: None, task: None };
+            reader.listen(&up);
+            let exit = vital.wait();
+            vital.listen_no_more();
+            drop(up);
+            reader.settle(&exit);
+        }
+        Err(error) => {
+            vital.kill("it could not be used");
+            let exit = vital.wait();
+            let lines = vital.tail.finish();
+            let error = match error {
+                TaskError::Start(start) => describe(*start, vital, &exit, lines).into(),
+                other => other,
+            };
+            shared.start_failed(vital.slot, error);
+        }
+    }
+}
+
+fn describe(error: StartError, vital: &Vital, exit: &Exit, lines: Vec<String>) -> StartError {
+    // A kill of ours says nothing about the worker but its verdict.
+    let ours = exit.status.and_then(|status| status.signal()) == Some(libc::SIGKILL) && !exit.verdict.is_empty();
+    let status = match exit.status {
+        Some(_) if ours => exit.verdict.clone(),
+        Some(status) => format!("pid {}, {status}", vital.pid()),
+        None => exit.verdict.clone(),
+    };
+    error.status(status).stderr(lines)
+}
+
+struct Reader<'a> {
+    shared: &'a Arc<Shared>,
+    line: Arc<Line>,
+    /// The job that the worker is at.
+    current: Option<(u64, Job)>,
+    /// The task that runs.
+    task: Option<u64>,
+}
+
+impl Reader<'_> {
+    /// Hears the worker until nothing more can come from it.
+    fn listen(&mut self, up: &Receiver) {
+        loop {
+            let message = match up.receive() {
+                Received::Message(message) => message,
+                Received::Torn => continue,
+                Received::Garbage(what) => return self.accuse(&what),
+                Received::End => {
+                    if self.line.vital.exit().is_none() {
+                        self.shared.kill_later(self.line.worker(), CLOSED_TIME, "it had closed its channel");
+                    }
+                    return;
+                }
+            };
+            let records = match Record::read_all(&message) {
+                Ok(records) => records,
+                Err(fault) => return self.accuse(&fault.to_string()),
+            };
+            let mut orders = Vec::new();
+            let mut books = self.shared.books();
+            let kills = books.kills.len();
+            let booked = books.book(&self.line, &records, &mut orders);
+            let more_kills = books.kills.len() > kills;
+            drop(books);
+            if let Err(Nonsense(what)) = booked {
+                return self.accuse(&what);
+            }
+            records.into_iter().for_each(|record| self.follow(record));
+            carry_out(orders);
+            if more_kills {
+                self.shared.bell.ring();
+            }
+            self.shared.pump();
+        }
+    }
+
+    fn accuse(&self, what: &str) {
+        self.shared.kill_later(self.line.worker(), Duration::ZERO, format!("it sent garbage: {what}"));
+    }
+
+    /// Does what a record, which has been booked, means for its job.
+    fn follow(&mut self, record: Record<'_>) {
+        match record {
+            Record::Started { token, item } => {
+                let worker = self.line.worker();
+                if let Some(job) = self.job(token) {
+                    job.started(item, worker);
+                    self.task = Some(job_task(job, item));
+                }
+            }
+            Record::Done { token, item, outcome, metrics } => {
+                self.task = None;
+                if let Some(job) = self.job(token) {
+                    job.reply(item, outcome, metrics);
+                }
+            }
+            Record::End { token } => {
+                self.job(token);
+                self.current = None;
+            }
+            Record::Rare(rare) => self.follow_rare(rare),
+        }
+    }
+
+    fn follow_rare(&mut self, rare: Rare) {
+        match rare {
+            Rare::Returned(returned) => {
+                let mut back: Vec<(u64, Job)> = Vec::new();
+                for (token, from) in returned {
+                    let rest = match &mut self.current {
+                        Some((current, job)) if *current == token => job.returned(from),
+                        _ => self.line.take(token).and_then(|mut job| {
+                            let rest = job.returned(from);
+                            self.line.put_back(token, job);
+                            rest
+                        }),
+                    };
+                    back.extend(rest.map(|job| (token, job)));
+                }
+                back.sort_by_key(|(token, _)| *token);
+                self.shared.give_back(back.into_iter().map(|(_, job)| job).collect());
+            }
+            Rare::Progress { task, done, total } => {
+                // A thread that a task left behind may still report: nobody expects that.
+                if self.task == Some(task) {
+                    self.shared.hub.emit(|| Event::progress(task, done, total));
+                }
+            }
+            Rare::Log(record) => pass_on(self.shared, &self.line, record),
+            // Said once, and heard already.
+            Rare::Ready | Rare::InitFailed(_) => {}
+        }
+    }
+
+    /// The job with this token, taken from the worker's others.
+    fn job(&mut self, token: u64) -> Option<&mut Job> {
+        if self.current.as_ref().is_none_or(|(current, _)| *current != token) {
+            let job = self.line.take(token)?;
+            if let Some((before, job)) = self.current.replace((token, job)) {
+                self.line.put_back(before, job);
+            }
+        }
+        self.current.as_mut().map(|(_, job)| job)
+    }
+
+    /// The worker is dead, and everything it said has been heard.
+    fn settle(mut self, exit: &Exit) {
+        let vital = &self.line.vital;
+        let stderr = vital.tail.finish();
+        let mut death = death(vital, exit);
+        death.stderr = stderr;
+        let told = exit.status.is_some_and(|status| status.success());
+
+        let mut books = self.shared.books();
+        let closing = !books.is_open();
+        let one_shot = books.one_shot;
+        let next = if closing || one_shot { Stage::Shut } else { Stage::Vacant };
+        let wall = books.lane_of(vital.worker).and_then(|lane| lane.clear(next));
+        books.kills.retain(|kill| kill.worker != vital.worker);
+        drop(books);
+        death.wall = wall.unwrap_or_default();
+        self.shared.announce();
+        let how = if told && self.task.is_none() { String::new() } else { death.how() };
+        self.shared.hub.emit(|| Event::worker_ended(vital.worker, vital.pid(), how));
+
+        let ended_with_pool = closing && exit.verdict == POOL_ENDS;
+        let current = self.current.take().map(|(_, job)| job);
+        let mut rest = Vec::new();
+        for job in current.into_iter().chain(self.line.close()) {
+            rest.extend(job.died(|attempt| {
+                if ended_with_pool {
+                    return TaskError::Cancelled;
+                }
+                let mut death = death.clone();
+                death.attempt = attempt;
+                TaskError::Crashed(Box::new(death))
+            }));
+        }
+        if one_shot {
+            self.shared.give_up(StartError::new("the process ended before its task began").into());
+        }
+        self.shared.give_back(rest);
+        self.shared.pump();
+        if let Some(writer) = self.line.end_writer() {
+            // What it waited for is gone; nothing in it panics.
+            let _ = writer.join();
+        }
+    }
+}
+
+fn job_task(job: &Job, item: u32) -> u64 {
+    job.id() + u64::from(item)
+}
+
+fn death(vital: &Vital, exit: &Exit) -> Death {
+    let mut death = Death::default();
+    death.worker = vital.worker;
+    death.pid = vital.pid();
+    death.signal = exit.status.and_then(|status| status.signal());
+    death.exit_code = exit.status.and_then(|status| status.code());
+    death.verdict.clone_from(&exit.verdict);
+    death.cpu = exit.cpu;
+    death.peak_memory = vital.peak_memory();
+    death
+}
+
+/// Has a worker's log record delivered, and credited when that is done.
+pub(crate) fn pass_on(shared: &Shared, line: &Arc<Line>, record: LogRecord) {
+    let line = line.clone();
+    shared.hub.log(record, move || line.log_delivered());
+}

@@ -1,0 +1,210 @@
+//! Workers' standard error: passed on to ours, the last lines kept for the record of a death.
+//!
+//! A thread of its own, because our standard error may be a pipe that nobody reads: whoever writes
+//! to it may wait for ever, and that must not be whoever watches limits on time.
+
+use std::{
+    collections::VecDeque,
+    fs::File,
+    io::{self, Read, Write},
+    os::fd::{AsRawFd, OwnedFd, RawFd},
+    process::ChildStderr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+
+use crate::os::{
+    self,
+    poll::{Bell, Set},
+};
+
+/// Lines of a record, and bytes of a line.
+const LINES: usize = 16;
+const LINE: usize = 4096;
+/// What is read at once, and the most that is read when a worker has died: what it left in the pipe.
+const PIECE: usize = 64 * 1024;
+
+/// One worker's standard error.
+#[derive(Debug)]
+pub(crate) struct Tail(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    pipe: Option<File>,
+    lines: VecDeque<Vec<u8>>,
+    /// The last of `lines` is not finished.
+    open: bool,
+    /// Read, and not yet passed on.
+    unwritten: Vec<u8>,
+}
+
+impl Tail {
+    pub(crate) fn new(pipe: ChildStderr) -> io::Result<Self> {
+        let pipe = File::from(OwnedFd::from(pipe));
+        os::files::never_block(&pipe)?;
+        let state = State { pipe: Some(pipe), lines: VecDeque::new(), open: false, unwritten: Vec::new() };
+        Ok(Self(Mutex::new(state)))
+    }
+
+    /// Reads what is left, as far as it is there now: a grandchild may keep the pipe open. Gives the last lines.
+    pub(crate) fn finish(&self) -> Vec<String> {
+        let mut state = self.lock();
+        while state.read_piece() {}
+        state.pipe = None;
+        state.lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect()
+    }
+
+    fn fd(&self) -> Option<RawFd> {
+        self.lock().pipe.as_ref().map(AsRawFd::as_raw_fd)
+    }
+
+    /// Reads once; gives what is to be passed on.
+    fn pump(&self) -> Vec<u8> {
+        let mut state = self.lock();
+        state.read_piece();
+        std::mem::take(&mut state.unwritten)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it holds this lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Whether there may be more.
+    fn read_piece(&mut self) -> bool {
+        let Some(pipe) = &mut self.pipe else { return false };
+        let mut piece = vec![0; PIECE];
+        match pipe.read(&mut piece) {
+            Ok(0) => self.pipe = None,
+            Ok(count) => {
+                self.note(&piece[..count]);
+                self.unwritten.extend_from_slice(&piece[..count]);
+                return count == PIECE;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return true,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => self.pipe = None,
+        }
+        false
+    }
+
+    fn note(&mut self, bytes: &[u8]) {
+        for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
+            if !self.open {
+                self.lines.push_back(Vec::new());
+            }
+            let (text, ended) = piece.strip_suffix(b"\n").map_or((piece, false), |text| (text, true));
+            if let Some(line) = self.lines.back_mut() {
+                let room = LINE.saturating_sub(line.len());
+                line.extend_from_slice(&text[..text.len().min(room)]);
+            }
+            self.open = !ended;
+            if self.lines.len() > LINES {
+                self.lines.pop_front();
+            }
+        }
+    }
+}
+
+/// The thread that passes on what a pool's workers say.
+#[derive(Debug)]
+pub(crate) struct Tee {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    tails: Mutex<Vec<Arc<Tail>>>,
+    bell: Bell,
+    ended: AtomicBool,
+}
+
+impl Tee {
+    pub(crate) fn start() -> io::Result<Self> {
+        let shared = Arc::new(Shared { tails: Mutex::default(), bell: Bell::new()?, ended: AtomicBool::new(false) });
+        let thread = {
+            let shared = shared.clone();
+            thread::Builder::new().name("taskloom-stderr".to_owned()).spawn(move || shared.run())?
+        };
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    pub(crate) fn add(&self, tail: Arc<Tail>) {
+        self.shared.tails().push(tail);
+        self.shared.bell.ring();
+    }
+
+    /// Something was read by somebody else, or a pipe is gone.
+    pub(crate) fn look(&self) {
+        self.shared.bell.ring();
+    }
+}
+
+impl Drop for Tee {
+    /// Passes on what has been read, and ends the thread; unless that waits for our own standard error.
+    fn drop(&mut self) {
+        self.shared.ended.store(true, Ordering::Relaxed);
+        self.shared.bell.ring();
+        if let Some(thread) = self.thread.take() {
+            // It catches nothing because nothing in it panics.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn tails(&self) -> MutexGuard<'_, Vec<Arc<Tail>>> {
+        self.tails.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self) {
+        os::signals::block_all();
+        loop {
+            let ended = self.ended.load(Ordering::Relaxed);
+            let tails = self.tails().clone();
+            let mut set = Set::default();
+            set.add(self.bell.fd());
+            for tail in &tails {
+                let text = tail.pump();
+                // If ours is closed there is nobody to tell.
+                let _ = io::stderr().write_all(&text);
+                if let Some(fd) = tail.fd() {
+                    set.add(fd);
+                }
+            }
+            drop(tails);
+            // A tail that is shared with nobody else has nothing more to say once its pipe is gone.
+            self.tails().retain(|tail| tail.fd().is_some() || Arc::strong_count(tail) > 1);
+            if ended {
+                return;
+            }
+            set.wait(None);
+            self.bell.answer();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_sixteen_lines_are_kept() {
+        let mut state = State { pipe: None, lines: VecDeque::new(), open: false, unwritten: Vec::new() };
+        let text: String = (0..40).map(|n| format!("line {n}\n")).collect();
+        for piece in text.as_bytes().chunks(7) {
+            state.note(piece);
+        }
+        state.note(b"unfinished");
+        let lines: Vec<_> = state.lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect();
+        assert_eq!(lines.len(), LINES);
+        assert_eq!(lines[14], "line 39");
+        assert_eq!(lines[15], "unfinished");
+    }
+}

@@ -1,0 +1,354 @@
+//! The only module that knows ipc-channel: channels of bytes, and how two processes find each other.
+//!
+//! ```text
+//! parent                                   worker
+//!   Server::new, name ── environment ──▶  Ends::new, introduce(name, greeting)
+//!   Server::accept    ◀── Hello { greeting, the parent's three ends } ──
+//!   data, control ═════ bytes ══════════▶
+//!              ◀═══════ bytes ═══════════ up
+//! ```
+//!
+//! Three facts of ipc-channel 0.23 shape it. It trusts what it reads: so each packet's header is
+//! looked at before ipc-channel may have it, and a panic in there is caught. It cannot say
+//! that a sender is gone while a stray copy of its descriptor is open: so the owner of a receiver can end
+//! the stream itself. And it hides its descriptors, but not from `{:?}`, where both come from; the
+//! version is pinned, and a test says so if that changes.
+
+use std::{
+    fmt::Debug,
+    io,
+    os::fd::RawFd,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::{Arc, LazyLock},
+};
+
+use ipc_channel::{
+    IpcError,
+    ipc::{self, IpcOneShotServer, IpcReceiver, IpcSender},
+};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_bytes::ByteBuf;
+use taskloom_core::StartError;
+
+use crate::os;
+
+/// Longest message that one socket packet carries, well below ipc-channel's own measure; the sending of longer ones waits for the reader.
+pub(crate) const PACKET: usize = 32 * 1024;
+
+/// What goes through every channel. Users' values are bytes before they come here: a value that
+/// fails to encode inside ipc-channel would leave its attachments to the next message.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Envelope {
+    #[serde(serialize_with = "write_bytes", deserialize_with = "read_bytes")]
+    bytes: Arc<ByteBuf>,
+    attachments: Vec<Attachment>,
+}
+
+/// What can travel beside the bytes: nothing yet.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+enum Attachment {}
+
+fn write_bytes<S: Serializer>(bytes: &Arc<ByteBuf>, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_bytes(bytes)
+}
+
+fn read_bytes<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<ByteBuf>, D::Error> {
+    ByteBuf::deserialize(from).map(Arc::new)
+}
+
+/// The sending end of a channel. Several threads may use it; a message is never torn by another.
+#[derive(Debug)]
+pub(crate) struct Sender(IpcSender<Envelope>);
+
+/// The other side has closed, or is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Gone;
+
+impl Sender {
+    /// Sends a message. Waits if the channel is full, and for the reader if the message is longer than [`PACKET`].
+    pub(crate) fn send(&self, bytes: Vec<u8>) -> Result<(), Gone> {
+        let envelope = Envelope { bytes: Arc::new(bytes.into()), attachments: Vec::new() };
+        loop {
+            match self.0.send(envelope.clone()) {
+                Ok(()) => return Ok(()),
+                Err(IpcError::Io(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Err(Gone),
+            }
+        }
+    }
+}
+
+/// The receiving end of a channel.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    channel: IpcReceiver<Envelope>,
+    fd: RawFd,
+}
+
+/// What came out of a channel.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Received {
+    Message(Vec<u8>),
+    /// A message that its sender never finished: it died, or was interrupted and sends it again.
+    Torn,
+    /// Something that our own code does not send.
+    Garbage(String),
+    /// Nothing more will come.
+    End,
+}
+
+impl Receiver {
+    fn new(channel: IpcReceiver<Envelope>) -> Result<Self, StartError> {
+        let fd = descriptor(&channel)?;
+        Ok(Self { channel, fd })
+    }
+
+    /// The descriptor, for [`os::socket::end_of_stream`].
+    pub(crate) fn fd(&self) -> RawFd {
+        self.fd
+    }
+
+    /// Waits for a message.
+    pub(crate) fn receive(&self) -> Received {
+        // A packet of ipc-channel begins with its own length, then that of the message it is the first part of.
+        let mut head = [0; 16];
+        let size = loop {
+            match os::socket::peek(self.fd, &mut head) {
+                Ok(Some(size)) => break size as u64,
+                Ok(None) => return Received::End,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Received::End,
+            }
+        };
+        let [packet, message] =
+            [&head[..8], &head[8..]].map(|half| usize::from_ne_bytes(half.try_into().unwrap_or_default()) as u64);
+        if size < 16 || packet != size || message < size - 16 {
+            return Received::Garbage(format!("a packet of {size} bytes that is no message"));
+        }
+        if message > *LONGEST {
+            return Received::Garbage(format!("a message that claims to have {message} bytes"));
+        }
+        match catch_unwind(AssertUnwindSafe(|| self.channel.recv())) {
+            Ok(Ok(envelope)) => match Arc::try_unwrap(envelope.bytes) {
+                Ok(bytes) => Received::Message(bytes.into_vec()),
+                Err(shared) => Received::Message(shared.to_vec()),
+            },
+            Ok(Err(IpcError::Disconnected | IpcError::Io(_))) => Received::Torn,
+            Ok(Err(IpcError::SerializationError(error))) => Received::Garbage(error.to_string()),
+            Err(_) => Received::Garbage("a message that ipc-channel cannot read".to_owned()),
+        }
+    }
+}
+
+/// A message is read into one piece of memory: one that cannot fit would abort us.
+static LONGEST: LazyLock<u64> = LazyLock::new(os::files::machine_memory);
+
+/// The descriptor of one of ipc-channel's ends.
+fn descriptor(end: &impl Debug) -> Result<RawFd, StartError> {
+    let text = format!("{end:?}");
+    let number = text.split_once("value: ").map(|(_, rest)| rest.trim_start_matches(|c: char| !c.is_ascii_digit()));
+    number
+        .and_then(|number| number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok())
+        .ok_or_else(|| StartError::new(format!("this build of ipc-channel does not show its descriptors: {text}")))
+}
+
+/// The first message of a worker.
+#[derive(Serialize, Deserialize)]
+enum Knock {
+    Hello {
+        greeting: ByteBuf,
+        data: IpcSender<Envelope>,
+        control: IpcSender<Envelope>,
+        up: IpcReceiver<Envelope>,
+    },
+    /// From the parent to itself: nobody will come any more.
+    GiveUp,
+}
+
+/// Where one worker can introduce itself, once.
+pub(crate) struct Server {
+    server: IpcOneShotServer<Knock>,
+    name: String,
+}
+
+/// The parent's ends of a worker's channels.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    pub(crate) data: Sender,
+    pub(crate) control: Sender,
+    pub(crate) up: Receiver,
+}
+
+impl Server {
+    /// Opens a socket in the temporary directory.
+    ///
+    /// # Errors
+    /// If it cannot be there.
+    pub(crate) fn new() -> Result<Self, StartError> {
+        let dir = std::env::temp_dir();
+        check_directory(&dir)?;
+        let failed = |why: String| {
+            StartError::new(format!("no socket can be made in the temporary directory {}: {why}", dir.display()))
+        };
+        let (server, name) = catch_unwind(IpcOneShotServer::new)
+            .map_err(|_| failed("it is not usable".to_owned()))?
+            .map_err(|error| failed(error.to_string()))?;
+        if !Path::new(&name).is_absolute() {
+            return Err(in_process());
+        }
+        Ok(Self { server, name })
+    }
+
+    /// What a worker must be told to find this server.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Waits for the worker's greeting; `None` if [`give_up`] was called, or somebody else came.
+    pub(crate) fn accept(self) -> Option<(Vec<u8>, Result<Lines, StartError>)> {
+        let (_, knock) = catch_unwind(AssertUnwindSafe(|| self.server.accept())).ok()?.ok()?;
+        match knock {
+            Knock::Hello { greeting, data, control, up } => {
+                let lines = Receiver::new(up).map(|up| Lines { data: Sender(data), control: Sender(control), up });
+                Some((greeting.into_vec(), lines))
+            }
+            Knock::GiveUp => None,
+        }
+    }
+}
+
+/// Releases whoever waits in [`Server::accept`] for a worker that will not come.
+pub(crate) fn give_up(name: &str) {
+    // It fails only if nobody waits any more.
+    if let Ok(sender) = IpcSender::connect(name.to_owned()) {
+        let _ = sender.send(Knock::GiveUp);
+    }
+}
+
+/// The words for ipc-channel without processes.
+pub(crate) fn in_process() -> StartError {
+    StartError::new(
+        "ipc-channel is built with its feature `force-inprocess`, so that no worker process can be reached: \
+         some package in this build turns it on; find it with `cargo tree -e features -i ipc-channel`",
+    )
+}
+
+/// A socket's path has to fit 107 bytes; ipc-channel cuts longer ones off, and panics on a path that is not UTF-8.
+fn check_directory(dir: &Path) -> Result<(), StartError> {
+    const LONGEST: usize = 107 - "/.tmpXXXXXX/socket".len();
+    let shown = dir.display();
+    if dir.to_str().is_none() {
+        return Err(StartError::new(format!("the temporary directory {shown} is not UTF-8: set TMPDIR to another")));
+    }
+    if dir.as_os_str().len() > LONGEST {
+        let length = dir.as_os_str().len();
+        let message = format!(
+            "the path of the temporary directory {shown} has {length} bytes, and a socket in it at most {LONGEST}: set TMPDIR to a shorter one"
+        );
+        return Err(StartError::new(message));
+    }
+    if !dir.is_dir() {
+        return Err(StartError::new(format!("the temporary directory {shown} does not exist: set TMPDIR to another")));
+    }
+    Ok(())
+}
+
+/// The worker's ends of its channels.
+pub(crate) struct Ends {
+    pub(crate) data: Receiver,
+    pub(crate) control: Receiver,
+    pub(crate) up: Sender,
+}
+
+/// The parent's ends, on their way to it.
+pub(crate) struct Introduction {
+    data: IpcSender<Envelope>,
+    control: IpcSender<Envelope>,
+    up: IpcReceiver<Envelope>,
+}
+
+impl Ends {
+    /// Makes a worker's channels.
+    ///
+    /// # Errors
+    /// If there are no descriptors left.
+    pub(crate) fn new() -> Result<(Self, Introduction), StartError> {
+        let failed = |error: io::Error| StartError::new(format!("no channels can be made: {error}"));
+        let (data, data_receiver) = ipc::channel().map_err(failed)?;
+        let (control, control_receiver) = ipc::channel().map_err(failed)?;
+        let (up_sender, up) = ipc::channel().map_err(failed)?;
+        let ends = Self {
+            data: Receiver::new(data_receiver)?,
+            control: Receiver::new(control_receiver)?,
+            up: Sender(up_sender),
+        };
+        Ok((ends, Introduction { data, control, up }))
+    }
+}
+
+impl Introduction {
+    /// Sends greeting and ends to the parent.
+    pub(crate) fn send(self, name: &str, greeting: Vec<u8>) -> Result<(), Gone> {
+        let Self { data, control, up } = self;
+        let server = IpcSender::connect(name.to_owned()).map_err(|_| Gone)?;
+        server.send(Knock::Hello { greeting: greeting.into(), data, control, up }).map_err(|_| Gone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{thread, time::Duration};
+
+    use super::*;
+
+    fn pair() -> (Sender, Receiver) {
+        let (sender, receiver) = ipc::channel().unwrap();
+        (Sender(sender), Receiver::new(receiver).unwrap())
+    }
+
+    #[test]
+    fn messages_of_all_sizes_arrive() {
+        let (sender, receiver) = pair();
+        let sizes = [0, 1, 1000, PACKET, 250_000, 5_000_000];
+        let thread = thread::spawn(move || sizes.map(|size| sender.send(vec![7; size])));
+        for size in sizes {
+            assert_eq!(receiver.receive(), Received::Message(vec![7; size]));
+        }
+        assert_eq!(thread.join().unwrap(), [Ok(()); 6]);
+        assert_eq!(receiver.receive(), Received::End);
+    }
+
+    #[test]
+    fn the_end_comes_behind_what_has_arrived_though_the_sender_lives() {
+        let (sender, receiver) = pair();
+        sender.send(b"last words".to_vec()).unwrap();
+        os::socket::end_of_stream(receiver.fd());
+        assert_eq!(receiver.receive(), Received::Message(b"last words".to_vec()));
+        assert_eq!(receiver.receive(), Received::End);
+        assert_eq!(sender.send(Vec::new()), Err(Gone));
+    }
+
+    #[test]
+    fn the_end_wakes_a_reader_that_waits() {
+        let (_sender, receiver) = pair();
+        let fd = receiver.fd();
+        let thread = thread::spawn(move || receiver.receive());
+        thread::sleep(Duration::from_millis(20));
+        os::socket::end_of_stream(fd);
+        assert_eq!(thread.join().unwrap(), Received::End);
+    }
+
+    #[test]
+    fn nonsense_is_told_from_messages() {
+        let (sender, receiver) = ipc::bytes_channel().unwrap();
+        let sender_fd: RawFd = {
+            let text = format!("{sender:?}");
+            text.split(|c: char| !c.is_ascii_digit()).find_map(|part| part.parse().ok()).unwrap()
+        };
+        let fd = descriptor(&receiver).unwrap();
+        let receiver = Receiver { channel: ipc::channel().unwrap().1, fd };
+        os::socket::write_raw(sender_fd, b"garbage");
+        assert!(matches!(receiver.receive(), Received::Garbage(_)));
+    }
+}

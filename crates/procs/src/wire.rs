@@ -1,0 +1,264 @@
+//! What parent and worker say to each other: see the [protocol](crate::protocol).
+//!
+//! Both are the same program, so the format may change at will; but a worker can be broken, so
+//! whatever comes up is checked. The two records of every task are written by hand, the rest by core's codec.
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+use taskloom_core::{Codec, CodecFault, Metrics, Postcard, TaskError, backend_api::LogRecord};
+
+/// Changes with every change of this module.
+pub(crate) const PROTOCOL: u32 = 1;
+
+/// How a worker introduces itself.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Greeting {
+    pub(crate) protocol: u32,
+    /// Which executable it runs.
+    pub(crate) build: String,
+    /// What tasks it knows.
+    pub(crate) digest: u64,
+    pub(crate) pid: u32,
+    pub(crate) token: String,
+}
+
+/// The parent's answer.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Welcome {
+    Terms(Terms),
+    /// It goes no further; the parent says why.
+    Refused,
+}
+
+/// What a worker has to know.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Terms {
+    pub(crate) pool: u64,
+    pub(crate) worker: u32,
+    pub(crate) slot: u32,
+    /// `log::max_level` of the parent.
+    pub(crate) log_level: usize,
+    pub(crate) umask: Option<u32>,
+    /// The initialiser: its place in the registry and its arguments.
+    pub(crate) init: Option<(u32, ByteBuf)>,
+}
+
+/// What kind of message comes down the data channel: its first byte.
+pub(crate) mod data {
+    /// Frames of jobs follow.
+    pub(crate) const FRAMES: u8 = 0;
+    /// End in good order, behind everything sent before.
+    pub(crate) const EXIT: u8 = 1;
+}
+
+/// What comes down the control channel.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Control {
+    /// For each token: give back what has not started from that item on.
+    Recall(Vec<(u64, u32)>),
+    /// A running item is to be told to stop.
+    Cancel { token: u64, item: u32 },
+    /// So many log records have been delivered.
+    LogCredit(u32),
+}
+
+/// What comes up, apart from the two records that every task has.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Rare {
+    /// The initialiser has run; send work.
+    Ready,
+    InitFailed(TaskError),
+    /// For each token of a recall: from which item on it came back.
+    Returned(Vec<(u64, u32)>),
+    Progress {
+        task: u64,
+        done: u64,
+        total: u64,
+    },
+    Log(LogRecord),
+}
+
+/// What comes up. A message holds one or more.
+#[derive(Debug)]
+pub(crate) enum Record<'a> {
+    /// The body of an item begins now.
+    Started {
+        token: u64,
+        item: u32,
+    },
+    /// An item is done, with its encoded result or an error.
+    Done {
+        token: u64,
+        item: u32,
+        outcome: Result<&'a [u8], TaskError>,
+        metrics: Metrics,
+    },
+    /// Nothing more will come about this token.
+    End {
+        token: u64,
+    },
+    Rare(Rare),
+}
+
+/// Encodes a message that consists of one value.
+pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut out = Vec::new();
+    put(value, &mut out);
+    out
+}
+
+fn put<T: Serialize>(value: &T, out: &mut Vec<u8>) {
+    // These are plain records of ours, and strings: nothing in them can be refused.
+    Postcard::encode(value, out).expect("the codec carries our own records");
+}
+
+pub(crate) fn decode<T: serde::de::DeserializeOwned>(mut bytes: &[u8]) -> Result<T, CodecFault> {
+    Postcard::decode(&mut bytes)
+}
+
+const STARTED: u8 = 0;
+const DONE: u8 = 1;
+const END: u8 = 2;
+const RARE: u8 = 3;
+
+/// Writes records.
+#[derive(Debug, Default)]
+pub(crate) struct Records(Vec<u8>);
+
+impl Records {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.0)
+    }
+
+    pub(crate) fn started(&mut self, token: u64, item: u32) {
+        self.head(STARTED, token);
+        self.0.extend_from_slice(&item.to_le_bytes());
+    }
+
+    /// Writes an item's result where `run` appends it.
+    pub(crate) fn done(
+        &mut self,
+        token: u64,
+        item: u32,
+        run: impl FnOnce(&mut Vec<u8>) -> (Result<(), TaskError>, Metrics),
+    ) {
+        self.head(DONE, token);
+        self.0.extend_from_slice(&item.to_le_bytes());
+        let length_at = self.0.len();
+        self.0.extend_from_slice(&[0; 8]);
+        let (outcome, metrics) = run(&mut self.0);
+        let length = (self.0.len() - length_at - 8) as u64;
+        self.0[length_at..length_at + 8].copy_from_slice(&length.to_le_bytes());
+        let plain = outcome.is_ok() && metrics == Metrics::default();
+        self.0.push(u8::from(plain));
+        if !plain {
+            put(&(outcome, metrics), &mut self.0);
+        }
+    }
+
+    pub(crate) fn end(&mut self, token: u64) {
+        self.head(END, token);
+    }
+
+    pub(crate) fn rare(rare: &Rare) -> Vec<u8> {
+        let mut out = vec![RARE];
+        put(rare, &mut out);
+        out
+    }
+
+    fn head(&mut self, kind: u8, token: u64) {
+        self.0.push(kind);
+        self.0.extend_from_slice(&token.to_le_bytes());
+    }
+}
+
+impl<'a> Record<'a> {
+    /// Reads a record from the front of `bytes` and moves `bytes` behind it.
+    pub(crate) fn read(bytes: &mut &'a [u8]) -> Result<Self, CodecFault> {
+        match array::<1>(bytes)?[0] {
+            STARTED => Ok(Self::Started { token: number(bytes)?, item: item(bytes)? }),
+            DONE => {
+                let (token, item, length) = (number(bytes)?, item(bytes)?, number(bytes)?);
+                let length = usize::try_from(length).map_err(CodecFault::new)?;
+                let result = bytes.split_off(..length).ok_or_else(short)?;
+                let (outcome, metrics) = match array::<1>(bytes)?[0] {
+                    1 => (Ok(()), Metrics::default()),
+                    _ => Postcard::decode::<(Result<(), TaskError>, Metrics)>(bytes)?,
+                };
+                Ok(Self::Done { token, item, outcome: outcome.map(|()| result), metrics })
+            }
+            END => Ok(Self::End { token: number(bytes)? }),
+            RARE => Postcard::decode(bytes).map(Self::Rare),
+            other => Err(CodecFault::new(format_args!("no record begins with {other}"))),
+        }
+    }
+
+    /// Reads a whole message.
+    pub(crate) fn read_all(mut bytes: &'a [u8]) -> Result<Vec<Self>, CodecFault> {
+        let mut records = Vec::new();
+        while !bytes.is_empty() {
+            records.push(Self::read(&mut bytes)?);
+        }
+        Ok(records)
+    }
+}
+
+fn short() -> CodecFault {
+    CodecFault::new("a record ends too early")
+}
+
+fn array<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N], CodecFault> {
+    let (array, rest) = bytes.split_first_chunk().ok_or_else(short)?;
+    *bytes = rest;
+    Ok(*array)
+}
+
+fn number(bytes: &mut &[u8]) -> Result<u64, CodecFault> {
+    array(bytes).map(u64::from_le_bytes)
+}
+
+fn item(bytes: &mut &[u8]) -> Result<u32, CodecFault> {
+    array(bytes).map(u32::from_le_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_come_back_in_order() {
+        let mut records = Records::default();
+        records.done(1, 2, |out| {
+            out.extend_from_slice(b"result");
+            (Ok(()), Metrics::default())
+        });
+        records.end(1);
+        records.started(3, 0);
+        records.done(3, 0, |_| (Err(TaskError::Cancelled), Metrics::default()));
+        let bytes = records.take();
+        let read = Record::read_all(&bytes).unwrap();
+        assert!(matches!(read[0], Record::Done { token: 1, item: 2, outcome: Ok(b"result"), .. }));
+        assert!(matches!(read[1], Record::End { token: 1 }));
+        assert!(matches!(read[2], Record::Started { token: 3, item: 0 }));
+        assert!(matches!(read[3], Record::Done { token: 3, outcome: Err(TaskError::Cancelled), .. }));
+    }
+
+    #[test]
+    fn every_cut_of_a_message_is_an_error_and_no_panic() {
+        let mut records = Records::default();
+        records.started(7, 1);
+        records.done(7, 1, |out| {
+            out.push(9);
+            (Ok(()), Metrics::default())
+        });
+        let bytes = records.take();
+        // Behind the first record, 13 bytes long, there is a message that is whole.
+        for cut in (1..bytes.len()).filter(|&cut| cut != 13) {
+            assert!(Record::read_all(&bytes[..cut]).is_err(), "cut at {cut}");
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! The lifeline: hears recalls and cancels while the runner runs user code, and ends the worker with its parent.
+
+use super::{Up, gate::Gate, logger};
+use crate::{
+    os,
+    transport::{Received, Receiver},
+    wire::{self, Control, Rare},
+};
+
+pub(super) fn run(control: &Receiver, gate: &Gate, up: &Up) -> ! {
+    os::signals::block_all();
+    loop {
+        match control.receive() {
+            Received::Message(bytes) => match wire::decode(&bytes) {
+                Ok(Control::Recall(wanted)) => {
+                    let returned = wanted.into_iter().map(|(token, from)| (token, gate.recall(token, from))).collect();
+                    up.rare(&Rare::Returned(returned));
+                }
+                Ok(Control::Cancel { token, item }) => gate.cancel(token, item),
+                Ok(Control::LogCredit(count)) => logger::credit(count),
+                // The parent is the same program: this cannot be.
+                Err(_) => os::process::kill_own_group(),
+            },
+            // The parent closes this channel by dying, or when this process has.
+            Received::End | Received::Torn | Received::Garbage(_) => os::process::kill_own_group(),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Where "start this" and "give it back" meet: each item goes through once, one way or the other.
+//!
+//! The runner claims an item here before it says that it starts; the control thread recalls items
+//! here before it says that they came back. One lock decides, so an item is never both, and never neither.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use taskloom_core::backend_api::Link;
+
+use super::Up;
+use crate::wire::Rare;
+
+#[derive(Default)]
+pub(super) struct Gate(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// The item claimed last. Tokens grow, and the runner takes them in order.
+    last: Option<(u64, u32)>,
+    running: Option<Arc<Run>>,
+    /// From which item on a token was recalled; also tokens that have not been read yet.
+    recalled: BTreeMap<u64, u32>,
+}
+
+/// One run of an item, as its context sees it.
+pub(super) struct Run {
+    up: Arc<Up>,
+    cancelled: AtomicBool,
+}
+
+impl Run {
+    pub(super) fn new(up: Arc<Up>) -> Arc<Self> {
+        Arc::new(Self { up, cancelled: AtomicBool::new(false) })
+    }
+}
+
+impl Link for Run {
+    fn is_cancelled(&self, _: u32) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    fn progress(&self, task: u64, done: u64, total: u64) {
+        self.up.rare(&Rare::Progress { task, done, total });
+    }
+}
+
+impl Gate {
+    /// Whether the runner may start this item; if so nobody can recall it any more.
+    pub(super) fn claim(&self, token: u64, item: u32, run: &Arc<Run>) -> bool {
+        let mut state = self.lock();
+        if state.recalled.first_key_value().is_some_and(|(&oldest, _)| oldest < token) {
+            state.recalled = state.recalled.split_off(&token);
+        }
+        if state.recalled.get(&token).is_some_and(|&from| item >= from) {
+            return false;
+        }
+        state.last = Some((token, item));
+        state.running = Some(run.clone());
+        true
+    }
+
+    /// The item claimed last is done.
+    pub(super) fn release(&self) {
+        self.lock().running = None;
+    }
+
+    /// Takes back what has not started, from item `from` of `token` on. Gives the first item that came back.
+    pub(super) fn recall(&self, token: u64, from: u32) -> u32 {
+        let mut state = self.lock();
+        let from = match state.last {
+            // All of it went through here before this token's successor did.
+            Some((last, _)) if token < last => return u32::MAX,
+            Some((last, item)) if token == last => from.max(item + 1),
+            _ => from,
+        };
+        let from = state.recalled.get(&token).map_or(from, |&before| from.min(before));
+        state.recalled.insert(token, from);
+        from
+    }
+
+    /// Tells a run to stop, if it still runs.
+    pub(super) fn cancel(&self, token: u64, item: u32) {
+        let state = self.lock();
+        if let Some(run) = state.running.as_ref().filter(|_| state.last == Some((token, item))) {
+            run.cancelled.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it holds this lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,143 @@
+//! The worker's main thread: reads jobs, runs them, says what starts and what came of it.
+
+use std::{
+    collections::VecDeque,
+    io::Write,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, PoisonError},
+    thread::{self, ThreadId},
+};
+
+use taskloom_core::{
+    Metrics, Panic,
+    backend_api::{Batch, Worker},
+};
+
+use super::{
+    EXIT_PROTOCOL, Up,
+    gate::{Gate, Run},
+};
+use crate::{
+    os,
+    transport::{Received, Receiver},
+    wire::{Records, data},
+};
+
+/// What the runner is at: for [`last_words`].
+static AT: Mutex<Option<At>> = Mutex::new(None);
+
+struct At {
+    thread: ThreadId,
+    up: Arc<Up>,
+    item: Option<(u64, u32)>,
+}
+
+pub(super) fn run(data: &Receiver, worker: Worker, gate: &Gate, up: Arc<Up>) -> ! {
+    set_at(Some(At { thread: thread::current().id(), up: up.clone(), item: None }));
+    let mut runner = Runner { worker, gate, up, out: Records::default() };
+    loop {
+        let Received::Message(message) = data.receive() else {
+            // The control thread ends the process if the parent is gone; else our descriptors are.
+            os::process::exit_now(EXIT_PROTOCOL);
+        };
+        match message.split_first() {
+            Some((&data::FRAMES, frames)) => runner.work_off(read(frames)),
+            Some((&data::EXIT, _)) => runner.leave(),
+            _ => os::process::exit_now(EXIT_PROTOCOL),
+        }
+    }
+}
+
+fn read(mut frames: &[u8]) -> VecDeque<Batch> {
+    let mut batches = VecDeque::new();
+    while !frames.is_empty() {
+        // The parent is the same program: it writes what this reads.
+        let Ok(batch) = Batch::read(&mut frames) else { os::process::exit_now(EXIT_PROTOCOL) };
+        batches.push_back(batch);
+    }
+    batches
+}
+
+struct Runner<'a> {
+    worker: Worker,
+    gate: &'a Gate,
+    up: Arc<Up>,
+    /// Records that the next message takes along: the end of an item goes with the start of the next.
+    out: Records,
+}
+
+impl Runner<'_> {
+    fn work_off(&mut self, mut batches: VecDeque<Batch>) {
+        while let Some(mut batch) = batches.pop_front() {
+            let token = batch.token();
+            for item in 0..batch.len() {
+                if !batch.is_over(item) && !self.run_item(&mut batch, item) {
+                    break;
+                }
+            }
+            self.out.end(token);
+        }
+        self.flush();
+        // What a task printed without a line's end is not to wait for the next task.
+        let _ = std::io::stdout().flush();
+    }
+
+    /// Runs an item, unless it has been recalled.
+    fn run_item(&mut self, batch: &mut Batch, item: u32) -> bool {
+        let token = batch.token();
+        let run = Run::new(self.up.clone());
+        if !self.gate.claim(token, item, &run) {
+            return false;
+        }
+        self.out.started(token, item);
+        self.flush();
+        set_item(Some((token, item)));
+        let worker = &self.worker;
+        self.out.done(token, item, |out| {
+            let (outcome, mut metrics) = batch.run(item, worker, run, out);
+            if metrics.wall.is_some() {
+                metrics.peak_memory = os::process::peak_memory("self");
+            }
+            (outcome, metrics)
+        });
+        set_item(None);
+        self.gate.release();
+        true
+    }
+
+    fn flush(&mut self) {
+        if !self.out.is_empty() {
+            self.up.send(self.out.take());
+        }
+    }
+
+    /// Ends in good order: what the initialiser made is dropped, and what libraries do at the exit is done.
+    fn leave(&mut self) -> ! {
+        let nobody = Worker::new(0, 0, 0);
+        let worker = std::mem::replace(&mut self.worker, nobody);
+        // A drop that panics says so itself.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(worker)));
+        std::process::exit(0)
+    }
+}
+
+fn set_at(at: Option<At>) {
+    *AT.lock().unwrap_or_else(PoisonError::into_inner) = at;
+}
+
+fn set_item(item: Option<(u64, u32)>) {
+    if let Some(at) = &mut *AT.lock().unwrap_or_else(PoisonError::into_inner) {
+        at.item = item;
+    }
+}
+
+/// A task's panic is about to abort the process: its outcome is sent now.
+pub(super) fn last_words(panic: &Panic) {
+    let at = AT.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some((at, (token, item))) = at.as_ref().and_then(|at| Some((at, at.item?))) else { return };
+    if at.thread == thread::current().id() {
+        let mut records = Records::default();
+        records.done(token, item, |_| (Err(panic.clone().into()), Metrics::default()));
+        at.up.send(records.take());
+    }
+}
