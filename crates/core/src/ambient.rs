@@ -10,8 +10,11 @@ use crate::worker::Worker;
 
 #[derive(Default)]
 struct Here {
-    worker: Option<Worker>,
-    task: Option<u64>,
+    /// The tasks on this thread's stack, outermost first: one runs inside another when it is joined
+    /// there, or submitted there to an inline pool.
+    tasks: Vec<(Worker, u64)>,
+    /// Set while something is done on behalf of a task that runs elsewhere, or of none.
+    on_behalf: Option<Option<u64>>,
     notifier_of: Option<u64>,
     in_place: u32,
 }
@@ -26,36 +29,30 @@ const MAX_IN_PLACE: u32 = 64;
 /// The task that this thread runs, if it runs one; on a pool's notifier thread the task whose log
 /// record is being delivered. A logger can show it: it is the same on every backend.
 pub fn current_task() -> Option<u64> {
-    HERE.with_borrow(|here| here.task)
+    HERE.with_borrow(|here| here.on_behalf.unwrap_or_else(|| here.tasks.last().map(|(_, task)| *task)))
 }
 
 /// Runs `f` as the body of `task` on `worker`. Restores what was before, on unwinding too.
 pub(crate) fn in_task<R>(worker: &Worker, task: u64, f: impl FnOnce() -> R) -> R {
-    let (worker, task) = HERE.with_borrow_mut(|here| (here.worker.replace(worker.clone()), here.task.replace(task)));
-    let _restore = Restore(Some((worker, task)));
+    HERE.with_borrow_mut(|here| here.tasks.push((worker.clone(), task)));
+    let _restore = Restore;
     f()
 }
 
-struct Restore(Option<(Option<Worker>, Option<u64>)>);
+struct Restore;
 
 impl Drop for Restore {
     fn drop(&mut self) {
-        let before = self.0.take();
-        // The replaced worker is dropped after the borrow: its state may be anything.
-        let _worker = HERE.try_with(|here| {
-            let mut here = here.borrow_mut();
-            let (worker, task) = before?;
-            here.task = task;
-            std::mem::replace(&mut here.worker, worker)
-        });
+        // The worker is dropped after the borrow: its state may be anything.
+        let _worker = HERE.try_with(|here| here.borrow_mut().tasks.pop());
     }
 }
 
 /// Runs `f` with `task` as the current one: for log records that arrive from elsewhere.
 pub(crate) fn on_behalf<R>(task: Option<u64>, f: impl FnOnce() -> R) -> R {
-    let before = HERE.with_borrow_mut(|here| std::mem::replace(&mut here.task, task));
+    let before = HERE.with_borrow_mut(|here| here.on_behalf.replace(task));
     let done = f();
-    HERE.with_borrow_mut(|here| here.task = before);
+    HERE.with_borrow_mut(|here| here.on_behalf = before);
     done
 }
 
@@ -66,13 +63,13 @@ pub(crate) fn become_notifier(pool: u64) {
 
 /// Whether this thread runs a task or a callback: then it must not wait for room.
 pub(crate) fn must_not_wait() -> bool {
-    HERE.with_borrow(|here| here.worker.is_some() || here.notifier_of.is_some())
+    HERE.with_borrow(|here| !here.tasks.is_empty() || here.notifier_of.is_some())
 }
 
 /// Whether this thread belongs to that pool: then it must not wait for the pool's end.
 pub(crate) fn belongs_to(pool: u64) -> bool {
     HERE.with_borrow(|here| {
-        here.notifier_of == Some(pool) || here.worker.as_ref().is_some_and(|worker| worker.pool() == pool)
+        here.notifier_of == Some(pool) || here.tasks.iter().any(|(worker, _)| worker.pool() == pool)
     })
 }
 
@@ -80,9 +77,17 @@ pub(crate) fn is_notifier_of(pool: u64) -> bool {
     HERE.with_borrow(|here| here.notifier_of == Some(pool))
 }
 
-/// The worker that this thread is, if it runs a task.
+/// The worker that runs the innermost task here.
 pub(crate) fn worker() -> Option<Worker> {
-    HERE.with_borrow(|here| here.worker.clone())
+    HERE.with_borrow(|here| here.tasks.last().map(|(worker, _)| worker.clone()))
+}
+
+/// The worker whose pool lends another thread while this one waits. Not always the innermost: a
+/// task of an inline pool may run inside one of a pool of threads.
+pub(crate) fn host() -> Option<Worker> {
+    HERE.with_borrow(|here| {
+        here.tasks.iter().rev().find(|(worker, _)| worker.is_lent()).map(|(worker, _)| worker.clone())
+    })
 }
 
 /// Lets `f` run a task in place, unless they are nested too deeply already.

@@ -15,10 +15,14 @@ use crate::{
     error::{Clock, Exhausted},
     job::Job,
     node::Work,
+    panic,
 };
 
+/// Below so many entries none is looked for that could go.
+const MIN_PRUNE: usize = 1024;
+
 static CLOCK: ClockThread = ClockThread {
-    state: Mutex::new(State { entries: BinaryHeap::new(), next: 0, running: false }),
+    state: Mutex::new(State { entries: BinaryHeap::new(), prune_at: MIN_PRUNE, next: 0, running: false }),
     changed: Condvar::new(),
 };
 
@@ -29,6 +33,8 @@ struct ClockThread {
 
 struct State {
     entries: BinaryHeap<Reverse<Entry>>,
+    /// At this length it is time to look for entries whose tasks are gone.
+    prune_at: usize,
     next: u64,
     running: bool,
 }
@@ -98,6 +104,11 @@ fn add(at: Instant, pool: u64, action: Action) -> Result<(), Action> {
         }
         state.running = true;
     }
+    if state.entries.len() >= state.prune_at {
+        // Else a million short tasks with a limit of an hour each would stay for that hour.
+        state.entries.retain(|Reverse(entry)| entry.action.is_wanted());
+        state.prune_at = MIN_PRUNE.max(state.entries.len() * 2);
+    }
     let number = state.next;
     state.next += 1;
     let first = state.entries.peek().is_none_or(|Reverse(earliest)| at < earliest.at);
@@ -124,14 +135,24 @@ fn run() {
         }
         let due = state.entries.pop();
         drop(state);
-        if let Some(Reverse(entry)) = due {
-            entry.action.act();
+        if let Some(Reverse(entry)) = due
+            && let Err(panic) = panic::catch(|| entry.action.act())
+        {
+            // Whatever it was, all other limits of the program hang on this thread.
+            log::error!(target: "taskloom", "the clock panicked: {}", panic.message);
         }
         state = lock();
     }
 }
 
 impl Action {
+    fn is_wanted(&self) -> bool {
+        match self {
+            Self::Expire { work, .. } => work.strong_count() > 0,
+            Self::Submit(_) => true,
+        }
+    }
+
     fn act(self) {
         match self {
             Self::Expire { work, item, attempt, clock, limit } => {

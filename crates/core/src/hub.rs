@@ -110,8 +110,16 @@ impl Hub {
 
     /// Runs `f` on the notifier thread; here, if that thread has ended. A panic in it is logged.
     pub fn notify(&self, f: impl FnOnce() + Send + 'static) {
-        if let Err(Message::Call(f)) = self.0.notifier.post(Message::Call(Box::new(f))) {
+        if let Err(f) = self.post(f) {
             crate::notifier::call(f);
+        }
+    }
+
+    /// Queues `f` for the notifier thread; gives it back if that thread has ended.
+    pub(crate) fn post(&self, f: impl FnOnce() + Send + 'static) -> Result<(), Box<dyn FnOnce() + Send>> {
+        match self.0.notifier.post(Message::Call(Box::new(f))) {
+            Err(Message::Call(f)) => Err(f),
+            _ => Ok(()),
         }
     }
 

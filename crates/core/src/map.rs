@@ -274,7 +274,7 @@ impl<I: Iterator<Item: IntoTask<M>>, M, B: ?Sized> Iterator for Map<I, M, B> {
             if let Err(error) = waited {
                 // This worker must not wait: the map ends here, with the reason.
                 self.input = None;
-                self.flight.delivered = self.flight.pulled;
+                self.flight.abandon();
                 return Some(Err(error));
             }
             return outcome;
@@ -290,11 +290,21 @@ impl<I: Iterator<Item: IntoTask<M>>, M, B: ?Sized> Iterator for Map<I, M, B> {
 
 impl<I: Iterator<Item: IntoTask<M>>, M, B: ?Sized> FusedIterator for Map<I, M, B> {}
 
-impl<T: Task> Drop for Flight<T> {
-    fn drop(&mut self) {
-        for open in &self.chunks {
+impl<T: Task> Flight<T> {
+    /// Cancels what has not started, and forgets the results of the rest.
+    fn abandon(&mut self) {
+        for open in self.chunks.drain(..) {
             open.node.cancel_all();
         }
+        // What still arrives belongs to chunks that are not here any more.
+        self.inbox = Arc::default();
+        self.delivered = self.pulled;
+    }
+}
+
+impl<T: Task> Drop for Flight<T> {
+    fn drop(&mut self) {
+        self.abandon();
     }
 }
 

@@ -57,6 +57,8 @@ pub(crate) struct Head {
     pub(crate) name: &'static str,
     pub(crate) slot: u32,
     pub(crate) count: u32,
+    /// Whether these are items of a map, which wants to know how long they take.
+    pub(crate) in_map: bool,
     /// Where an unordered map hears of finished items, and the chunk's number there.
     pub(crate) inbox: Option<(Arc<Inbox>, u64)>,
     cancelled: AtomicBool,
@@ -76,6 +78,7 @@ impl Head {
         name: &'static str,
         slot: u32,
         count: u32,
+        in_map: bool,
         inbox: Option<(Arc<Inbox>, u64)>,
     ) -> Self {
         Self {
@@ -87,6 +90,7 @@ impl Head {
             name,
             slot,
             count,
+            in_map,
             inbox,
             cancelled: AtomicBool::new(false),
             stopped: AtomicU32::new(0),
@@ -221,7 +225,12 @@ impl Waiters {
     }
 
     fn wake(self) {
-        self.first.into_iter().chain(self.rest).for_each(Waker::wake);
+        for waker in self.first.into_iter().chain(self.rest) {
+            // An executor's waker is the user's code.
+            if let Err(panic) = panic::catch(|| waker.wake()) {
+                log::error!(target: "taskloom", "a waker panicked: {}", panic.message);
+            }
+        }
     }
 }
 
@@ -374,9 +383,18 @@ impl<T: Task, S: Items<T>> Node<T, S> {
         cargo.map_or(0, |cargo| cargo.args(item).len())
     }
 
-    fn announce_start(self: &Arc<Self>, item: u32, attempt: u32, worker: u32) {
+    /// An attempt begins. Called under the lock, so that its event comes before all that follow from it.
+    fn begin(&self, state: &mut Cell<S>, item: u32, attempt: u32, worker: u32) {
         let head = &self.head;
+        state.items.as_mut()[item as usize].begin(worker);
+        if head.in_map && state.begun.is_none() {
+            state.begun = Some(Instant::now());
+        }
         head.core.hub.emit(|| Event::Started { task: head.id(item), attempt, worker });
+    }
+
+    fn start_clock(self: &Arc<Self>, item: u32, attempt: u32) {
+        let head = &self.head;
         if let Some(limit) = head.policy.as_ref().and_then(|policy| policy.timeout) {
             clock::expire_later(&(self.clone() as Arc<dyn Work>), item, attempt, Clock::Running, limit);
         }
@@ -417,23 +435,30 @@ impl<T: Task, S: Items<T>> Node<T, S> {
             let old = std::mem::replace(&mut this.stage, Stage::Queued(None));
             self.head.unclaimed.fetch_add(1, Ordering::Relaxed);
             let cargo = state.cargo.clone();
+            let (kind, error) = Finished::outcome(&outcome);
+            hub.emit(|| Event::Retrying { task: self.head.id(item), attempt: ended, kind, error, after });
             drop(cell);
             panic::dispose((old, overruled));
             self.leave_queue(counted, weight);
-            let (kind, error) = Finished::outcome(&outcome);
-            hub.emit(|| Event::Retrying { task: self.head.id(item), attempt: ended, kind, error, after });
             return Next::Again { attempt: ended + 1, after, cargo };
         }
 
-        let mut callbacks = Vec::new();
-        let mut finished = None;
+        // Under the lock: whoever sees the outcome may rely on it that all this is settled. Callbacks
+        // stand in line before any that is registered from now on, no event of the task comes after
+        // its last, and the pool does not count it as open any more.
+        let mut unsent = Vec::new();
         if this.extra.is_some() || hub.measuring() {
-            let done = self.summary(this, item, Finished::outcome(&outcome), metrics, weight);
+            let finished = self.summary(this, item, Finished::outcome(&outcome), metrics, weight);
             let extra = this.extra();
-            callbacks = std::mem::take(&mut extra.callbacks);
-            extra.finished = Some(done.clone());
-            finished = Some(done);
+            for callback in std::mem::take(&mut extra.callbacks) {
+                let finished = finished.clone();
+                unsent.extend(hub.post(move || callback(&finished)).err());
+            }
+            extra.finished = Some(finished.clone());
+            hub.emit(|| Event::Finished(finished));
         }
+        self.leave_queue(counted, weight);
+        hub.done();
         let old = std::mem::replace(&mut this.stage, Stage::Done(outcome));
         state.open -= 1;
         if state.open == 0 {
@@ -444,16 +469,7 @@ impl<T: Task, S: Items<T>> Node<T, S> {
         drop(cell);
         panic::dispose((old, overruled));
         drop(cargo);
-        self.leave_queue(counted, weight);
-        if let Some(finished) = finished {
-            for callback in callbacks {
-                let finished = finished.clone();
-                hub.notify(move || callback(&finished));
-            }
-            hub.emit(|| Event::Finished(finished));
-        }
-        // Before anybody is woken: whoever has the outcome finds the task counted as done.
-        hub.done();
+        unsent.into_iter().for_each(crate::notifier::call);
         waiters.wake();
         if let Some((inbox, chunk)) = &self.head.inbox {
             inbox.push(*chunk, item);
@@ -535,7 +551,12 @@ impl<T: Task, S: Items<T>> Link for Node<T, S> {
     }
 
     fn progress(&self, task: u64, done: u64, total: u64) {
-        self.head.core.hub.emit(|| Event::Progress { task, done, total });
+        // Under the lock: a task that was left behind may report long after its end.
+        let cell = self.lock();
+        let item = cell.items.as_ref().get((task - self.head.id) as usize);
+        if item.is_some_and(|item| matches!(item.stage, Stage::Running)) {
+            self.head.core.hub.emit(|| Event::Progress { task, done, total });
+        }
     }
 }
 
@@ -551,16 +572,13 @@ impl<T: Task, S: Items<T>> Work for Node<T, S> {
         let this = &mut state.items.as_mut()[item as usize];
         let Stage::Queued(task) = &mut this.stage else { return Next::Ignored };
         let task = task.take();
-        this.begin(worker.id());
         let counted = std::mem::take(&mut this.counted);
-        if self.head.count > 1 && state.begun.is_none() {
-            state.begun = Some(Instant::now());
-        }
+        self.begin(state, item, attempt, worker.id());
         let cargo = state.cargo.clone();
         drop(cell);
         self.head.unclaimed.fetch_sub(1, Ordering::Relaxed);
         self.leave_queue(counted, weight);
-        self.announce_start(item, attempt, worker.id());
+        self.start_clock(item, attempt);
 
         let clock = Stopwatch::start(self.head.core.hub.measuring(), worker);
         let outcome = self.outcome_of(item, attempt, task, cargo.as_deref(), worker);
@@ -611,7 +629,6 @@ impl<T: Task, S: Items<T>> Work for Node<T, S> {
         if !matches!(this.stage, Stage::Sent) {
             return;
         }
-        this.begin(worker);
         // It began in time after all.
         if let Some(extra) = &mut this.extra
             && matches!(&extra.doom, Some(Doom { error: TaskError::TimedOut(t), .. }) if t.clock == Clock::Queued)
@@ -619,12 +636,10 @@ impl<T: Task, S: Items<T>> Work for Node<T, S> {
             extra.doom = None;
         }
         let counted = std::mem::take(&mut this.counted);
-        if self.head.count > 1 && state.begun.is_none() {
-            state.begun = Some(Instant::now());
-        }
+        self.begin(state, item, attempt, worker);
         drop(cell);
         self.leave_queue(counted, weight);
-        self.announce_start(item, attempt, worker);
+        self.start_clock(item, attempt);
     }
 
     fn reply(&self, item: u32, attempt: u32, outcome: Result<&[u8], TaskError>, mut metrics: Metrics) -> Next {
@@ -761,7 +776,7 @@ impl<T: Task, S: Items<T>> Work for Node<T, S> {
     fn poll(&self, item: u32, waker: &Waker) -> bool {
         let mut cell = self.lock();
         let done = matches!(cell.items.as_ref()[item as usize].stage, Stage::Done(_) | Stage::Taken(_));
-        if !done {
+        if !done && !waker.will_wake(Waker::noop()) {
             cell.waiters.add(waker);
         }
         done
@@ -780,8 +795,10 @@ impl<T: Task, S: Items<T>> Work for Node<T, S> {
                 return;
             }
         };
+        // Under the lock, behind those that were registered before the end.
+        let unsent = self.head.core.hub.post(move || callback(&finished)).err();
         drop(cell);
-        self.head.core.hub.notify(move || callback(&finished));
+        unsent.into_iter().for_each(crate::notifier::call);
     }
 
     fn finished(&self, item: u32) -> Option<Finished> {

@@ -6,7 +6,7 @@
 
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, Sender, channel},
     },
@@ -27,18 +27,20 @@ type Reader = Box<dyn FnMut(&Event) + Send>;
 pub(crate) struct Notifier {
     pool: u64,
     state: Mutex<State>,
+    /// The thread, until somebody has joined it.
+    thread: Mutex<Option<JoinHandle<()>>>,
     has_readers: AtomicBool,
 }
 
 enum State {
     Idle,
-    Running(Sender<Message>, JoinHandle<()>),
+    Running(Sender<Message>),
     Ended,
 }
 
 impl Notifier {
     pub(crate) fn new(pool: u64) -> Self {
-        Self { pool, state: Mutex::new(State::Idle), has_readers: AtomicBool::new(false) }
+        Self { pool, state: Mutex::new(State::Idle), thread: Mutex::default(), has_readers: AtomicBool::new(false) }
     }
 
     pub(crate) fn has_readers(&self) -> bool {
@@ -58,12 +60,15 @@ impl Notifier {
             let (sender, receiver) = channel();
             let pool = self.pool;
             match thread::Builder::new().name("taskloom-notify".to_owned()).spawn(move || run(pool, &receiver)) {
-                Ok(thread) => *state = State::Running(sender, thread),
+                Ok(thread) => {
+                    *self.thread() = Some(thread);
+                    *state = State::Running(sender);
+                }
                 Err(_) => return Err(message),
             }
         }
         match &*state {
-            State::Running(sender, _) => sender.send(message).map_err(|unsent| unsent.0),
+            State::Running(sender) => sender.send(message).map_err(|unsent| unsent.0),
             _ => Err(message),
         }
     }
@@ -71,14 +76,20 @@ impl Notifier {
     /// Ends the thread behind everything posted so far, and waits for that, unless this is that thread.
     pub(crate) fn end(&self) {
         let state = std::mem::replace(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner), State::Ended);
-        if let State::Running(sender, thread) = state {
+        if let State::Running(sender) = state {
             // The thread lives until it is told to end: it can be told.
             let _ = sender.send(Message::End);
-            if !ambient::is_notifier_of(self.pool) {
-                // Its calls are caught: it does not panic.
-                let _ = thread.join();
-            }
         }
+        // Also if somebody else told it, perhaps a callback on that thread, which could not wait. The
+        // lock is held meanwhile: whoever ends the pool at the same time waits too.
+        if !ambient::is_notifier_of(self.pool) {
+            // Its calls are caught: it does not panic.
+            let _ = self.thread().take().map(JoinHandle::join);
+        }
+    }
+
+    fn thread(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.thread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

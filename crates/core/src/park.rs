@@ -16,7 +16,7 @@ use std::{
     time::Instant,
 };
 
-use crate::{ambient, error::TaskError};
+use crate::{ambient, error::TaskError, worker::Worker};
 
 struct Unpark {
     thread: Thread,
@@ -54,11 +54,8 @@ pub(crate) fn wait_until(until: Option<Instant>, mut ready: impl FnMut(&Waker) -
     if ready(&waker) {
         return Ok(true);
     }
-    let worker = ambient::worker();
-    if let Some(worker) = &worker {
-        worker.block()?;
-    }
-    let done = loop {
+    let _lent = Lent::new()?;
+    loop {
         // Lowered before `ready` looks: a wake between the two is seen by the next `park`.
         while !parker.woken.swap(false, Ordering::Acquire) {
             match until.map(|until| until.saturating_duration_since(Instant::now())) {
@@ -68,14 +65,29 @@ pub(crate) fn wait_until(until: Option<Instant>, mut ready: impl FnMut(&Waker) -
             }
         }
         if ready(&waker) {
-            break true;
+            return Ok(true);
         }
         if until.is_some_and(|until| Instant::now() >= until) {
-            break false;
+            return Ok(false);
         }
-    };
-    if let Some(worker) = &worker {
-        worker.resume();
     }
-    Ok(done)
+}
+
+/// While it lives another thread may take this worker's place, if this thread is one.
+pub(crate) struct Lent(Option<Worker>);
+
+impl Lent {
+    /// # Errors
+    /// If no other can.
+    pub(crate) fn new() -> Result<Self, TaskError> {
+        let worker = ambient::host();
+        worker.iter().try_for_each(Worker::block)?;
+        Ok(Self(worker))
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.0.iter().for_each(Worker::resume);
+    }
 }

@@ -22,6 +22,7 @@ use crate::{
     map::{Inbox, Map, Order},
     node::{Chunk, Core, Head, Item, Node, Single, Work},
     panic,
+    park::Lent,
     policy::Policy,
     task::{IntoTask, OutputOf, Reach, ReachOf, RunsOn, Task, TaskOf},
 };
@@ -240,6 +241,10 @@ impl Core {
     fn end(&self, how: Shutdown) {
         self.hub.close();
         let inside = ambient::belongs_to(self.hub.id());
+        // Tasks here may wait for tasks of the pool on whose worker this is.
+        let _lent = Lent::new().inspect_err(
+            |error| log::warn!(target: "taskloom", "the end of a pool is awaited on a worker that nobody can replace: {error}"),
+        );
         match how {
             Shutdown::Finish if inside => return,
             Shutdown::Finish => self.hub.wait_all_done(),
@@ -339,6 +344,7 @@ impl Packer {
             name,
             slot,
             1,
+            false,
             None,
         );
         let cargo = cargo.map(Arc::new);
@@ -415,6 +421,7 @@ impl Packer {
             name,
             slot,
             count as u32,
+            true,
             inbox,
         );
         let node: Arc<Chunk<T>> = Node::new(head, items, cargo.clone());

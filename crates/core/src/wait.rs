@@ -46,24 +46,28 @@ pub struct Waited {
 pub fn wait<W: Waitable>(handles: impl IntoIterator<Item = W>, until: Until, limit: Option<Duration>) -> Waited {
     let handles: Vec<W> = handles.into_iter().collect();
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-    let mut done = vec![false; handles.len()];
-    let mut look = |waker: &Waker| {
-        let (mut any, mut all, mut failed) = (false, true, false);
-        for (handle, done) in handles.iter().zip(&mut done) {
-            *done = *done || handle.poll_finished(waker);
-            any |= *done;
-            all &= *done;
-            failed |= *done && handle.has_failed();
+    let mut ahead = 0;
+    let mut look = |waker: &Waker| match until {
+        Until::All => {
+            // The first that is pending wakes: n handles take n looks, not n².
+            ahead += handles[ahead..].iter().take_while(|handle| handle.poll_finished(waker)).count();
+            ahead == handles.len()
         }
-        all || (until == Until::FirstCompleted && any) || (until == Until::FirstFailed && failed)
+        Until::FirstCompleted => handles.is_empty() || handles.iter().any(|handle| handle.poll_finished(waker)),
+        Until::FirstFailed => {
+            let mut pending = false;
+            handles.iter().any(|handle| {
+                let done = handle.poll_finished(waker);
+                pending |= !done;
+                done && handle.has_failed()
+            }) || !pending
+        }
     };
-    if limit.is_some_and(|limit| limit.is_zero()) {
-        look(Waker::noop());
-    } else {
+    if limit.is_none_or(|limit| !limit.is_zero()) {
         // Nobody to take this worker's place: what is known now is the answer.
-        let _ = park::wait_until(deadline, look);
+        let _ = park::wait_until(deadline, &mut look);
     }
-    let (done, pending) = (0..handles.len()).partition(|&at| done[at]);
+    let (done, pending) = (0..handles.len()).partition(|&at| handles[at].poll_finished(Waker::noop()));
     Waited { done, pending }
 }
 

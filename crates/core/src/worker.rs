@@ -10,7 +10,7 @@ use crate::{
     failure::IntoFailure,
     panic,
     registry::{Registry, StateTask},
-    task::{Portable, PortableTask, Resident, Task},
+    task::{Portable, PortableTask},
 };
 
 /// A worker of a pool.
@@ -91,6 +91,9 @@ impl Worker {
     pub(crate) fn cpu_time(&self) -> Option<Duration> {
         (self.0.cpu_clock)()
     }
+    pub(crate) fn is_lent(&self) -> bool {
+        self.0.on_block.is_some()
+    }
     pub(crate) fn block(&self) -> Result<(), TaskError> {
         self.0.on_block.as_ref().map_or(Ok(()), |hook| hook.block())
     }
@@ -167,13 +170,17 @@ pub trait IntoInit<M> {
     fn into_init(self) -> Result<Init, TaskError>;
 }
 
-impl<T: StateTask + Task<Reach = Resident>> IntoInit<Resident> for T {
+/// Marks initialisers that are `#[task(state)]` functions.
+#[derive(Debug)]
+pub enum State {}
+
+impl<T: StateTask> IntoInit<State> for T {
     fn into_init(self) -> Result<Init, TaskError> {
         written(T::NAME, T::slot(), |out| self.encode(out))
     }
 }
 
-impl<T: PortableTask + Task<Reach = Portable>> IntoInit<Portable> for T {
+impl<T: PortableTask> IntoInit<Portable> for T {
     fn into_init(self) -> Result<Init, TaskError> {
         written(T::NAME, T::slot(), |out| self.encode(out))
     }
