@@ -1,0 +1,277 @@
+//! One worker's end is one task's outcome.
+
+use std::collections::BTreeSet;
+
+use taskloom::{Backend, Death, Event, Handle, Policy, Pool, Retry, TaskError, View};
+
+use crate::{
+    harness::{Harness, Init, Setup},
+    journal::Events,
+    misdeeds,
+    process::in_own_process,
+    scratch::{Scratch, eventually, lines, touch},
+    tasks::{
+        End, Misdeed, commits, dies_once, double, ends, gives_or_dies, insists, knows, knows_together, waits, whoami,
+    },
+};
+
+/// What a backend promises that does not isolate: it says so, and accepts to retry after what cannot happen there.
+pub(crate) fn lacks_isolation<B: Backend + ?Sized>(view: &View<B>) {
+    let capabilities = view.capabilities();
+    assert!(!capabilities.isolates && !capabilities.kills && !capabilities.limits_memory, "{capabilities:?}");
+    let careful = view.with(Policy::new().retry(Retry::crashes(3)));
+    let known = careful.submit(knows::task(1)).expect("accepted").join().expect("runs");
+    assert_eq!(known.attempt, 1);
+    let failed = careful.submit(knows::task(2)).expect("accepted").join();
+    assert!(matches!(failed, Err(TaskError::Failed(failure)) if failure.message == "attempt 1"), "never retried");
+}
+
+/// A worker goes down with one task, while another task runs beside it and more wait behind it: the one is `Crashed`, the
+/// others succeed, and the pool is whole again.
+fn one_task_crashes<H: Harness>(misdeed: Misdeed) -> Option<Death> {
+    let scratch = Scratch::new();
+    let pool = Setup::workers(2).build::<H>();
+    if !pool.capabilities().isolates {
+        lacks_isolation(&pool);
+        return None;
+    }
+    let gate = scratch.gate("neighbour");
+    let neighbour = pool.submit(waits::task(gate.clone(), 5)).expect("accepted");
+    gate.wait_for(1);
+    let before: Vec<_> = (0..5).map(|number| pool.submit(double::task(number)).expect("accepted")).collect();
+    let culprit = pool.submit(commits::task(misdeed)).expect("accepted");
+    let behind: Vec<_> = (5..10).map(|number| pool.submit(double::task(number)).expect("accepted")).collect();
+
+    let error = culprit.join().expect_err("its worker dies");
+    let TaskError::Crashed(death) = error else { panic!("{error:?} is not a crash") };
+    for (number, handle) in before.into_iter().chain(behind).enumerate() {
+        assert_eq!(handle.join().expect("unharmed"), 2 * number as u64);
+    }
+    gate.open();
+    assert_eq!(neighbour.join().expect("unharmed"), 5);
+    is_whole(&scratch, &pool, 2);
+    Some(*death)
+}
+
+/// So many workers run at the same time.
+fn is_whole<B: Backend>(scratch: &Scratch, pool: &Pool<B>, workers: usize) {
+    let gate = scratch.gate("whole");
+    let together: Vec<Handle<_>> =
+        (0..workers).map(|_| pool.submit(knows_together::task(gate.clone(), workers)).expect("accepted")).collect();
+    let slots: BTreeSet<u32> = together.into_iter().map(|handle| handle.join().expect("runs").slot).collect();
+    assert_eq!(slots.len(), workers, "replacements have the places of those before them");
+}
+
+fn status(death: &Death) -> (Option<i32>, Option<i32>) {
+    (death.signal, death.exit_code)
+}
+
+/// By SIGSEGV.
+pub fn crash_segv<H: Harness>() {
+    if let Some(death) = one_task_crashes::<H>(Misdeed::WildPointer) {
+        assert_eq!(status(&death), (Some(libc::SIGSEGV), None));
+    }
+}
+
+/// By SIGKILL, from the task itself and from elsewhere.
+pub fn crash_kill<H: Harness>() {
+    let Some(death) = one_task_crashes::<H>(Misdeed::Signal(libc::SIGKILL)) else { return };
+    assert_eq!(status(&death), (Some(libc::SIGKILL), None));
+
+    let scratch = Scratch::new();
+    let pool = Setup::workers(1).build::<H>();
+    let (worker, pid) = pool.submit(whoami::task()).expect("accepted").join().expect("runs");
+    let gate = scratch.gate("running");
+    let running = pool.submit(insists::task(gate.clone(), 1)).expect("accepted");
+    gate.wait_for(1);
+    let behind = pool.submit(double::task(1)).expect("accepted");
+    assert!(misdeeds::send(pid, libc::SIGKILL));
+    let error = running.join().expect_err("killed");
+    let TaskError::Crashed(death) = error else { panic!("{error:?} is not a crash") };
+    assert_eq!((death.worker, death.pid, death.signal), (worker, pid, Some(libc::SIGKILL)));
+    assert_eq!(behind.join().expect("unharmed"), 2);
+}
+
+/// By SIGABRT.
+pub fn crash_abort<H: Harness>() {
+    if let Some(death) = one_task_crashes::<H>(Misdeed::Abort) {
+        assert_eq!(status(&death), (Some(libc::SIGABRT), None));
+    }
+}
+
+/// By the guard page: Rust's handler says so and aborts.
+pub fn crash_stack_overflow<H: Harness>() {
+    if let Some(death) = one_task_crashes::<H>(Misdeed::StackOverflow) {
+        assert!(matches!(status(&death), (Some(libc::SIGABRT | libc::SIGSEGV), None)), "{death:?}");
+        assert!(death.stderr.iter().any(|line| line.contains("overflowed its stack")), "{:?}", death.stderr);
+    }
+}
+
+/// With code 0, which is no success.
+pub fn crash_exit0<H: Harness>() {
+    if let Some(death) = one_task_crashes::<H>(Misdeed::Exit(0)) {
+        assert_eq!(status(&death), (None, Some(0)));
+    }
+}
+
+/// With code 3.
+pub fn crash_exit3<H: Harness>() {
+    if let Some(death) = one_task_crashes::<H>(Misdeed::Exit(3)) {
+        assert_eq!(status(&death), (None, Some(3)));
+    }
+}
+
+/// Without any cleaning up.
+pub fn crash_quick_exit<H: Harness>() {
+    if let Some(death) = one_task_crashes::<H>(Misdeed::QuickExit(4)) {
+        assert_eq!(status(&death), (None, Some(4)));
+    }
+}
+
+/// The worker cannot report any more.
+pub fn crash_close_all_fds<H: Harness>() {
+    if let Some(death) = one_task_crashes::<H>(Misdeed::CloseAll) {
+        assert!(death.pid > 0);
+    }
+}
+
+/// The parent understands nothing any more, and says so.
+pub fn crash_garbage<H: Harness>() {
+    if let Some(death) = one_task_crashes::<H>(Misdeed::Garbage) {
+        assert!(!death.verdict.is_empty(), "{death:?}");
+    }
+}
+
+/// A stopped worker would wait for ever; the supervisor notices and says so.
+pub fn crash_stopped<H: Harness>() {
+    for signal in [libc::SIGSTOP, libc::SIGTTIN] {
+        if let Some(death) = one_task_crashes::<H>(Misdeed::Signal(signal)) {
+            assert!(death.verdict.contains("stopped"), "{death:?}");
+        }
+    }
+}
+
+/// Results, small and large, that left the worker before it was killed.
+pub fn crash_result_first<H: Harness>() {
+    let pool = Setup::workers(1).build::<H>();
+    if !pool.capabilities().isolates {
+        return lacks_isolation(&pool);
+    }
+    let chunked = pool.with(Policy::new().chunk(8));
+    for size in [1, 1 << 20] {
+        let outcomes: Vec<_> = chunked.map((0..8).map(|item| gives_or_dies::task(size, item == 5))).collect();
+        for (item, outcome) in outcomes.iter().enumerate() {
+            match outcome {
+                Ok(bytes) => assert!(item != 5 && bytes.len() == size, "{item}"),
+                Err(error) => assert!(item == 5 && matches!(error, TaskError::Crashed(_)), "{item}: {error}"),
+            }
+        }
+    }
+}
+
+/// Whoever was behind the crash has its first attempt; the one that crashed has its second.
+pub fn crash_behind<H: Harness>() {
+    let scratch = Scratch::new();
+    let pool = Setup::workers(1).build::<H>();
+    if !pool.capabilities().isolates {
+        return lacks_isolation(&pool);
+    }
+    // Alone, without any retries.
+    let gate = scratch.gate("culprit");
+    let culprit = pool.submit(insists::task(gate.clone(), 1)).expect("accepted");
+    gate.wait_for(1);
+    let behind: Vec<_> = (0..5).map(|_| pool.submit(knows::task(1)).expect("accepted")).collect();
+    let dying = pool.submit(ends::task(End::Exit(1), 1)).expect("accepted");
+    let more: Vec<_> = (0..5).map(|_| pool.submit(knows::task(1)).expect("accepted")).collect();
+    gate.open();
+    assert_eq!(culprit.join().expect("runs"), 1);
+    assert!(matches!(dying.join(), Err(TaskError::Crashed(_))));
+    for handle in behind.into_iter().chain(more) {
+        assert_eq!(handle.join().expect("runs").attempt, 1);
+    }
+    // In one chunk with it.
+    let again = pool.with(Policy::new().chunk(10).retry(Retry::crashes(1)));
+    let outcomes = again.map((0..10).map(|item| dies_once::task(item == 3)));
+    let attempts: Vec<u32> = outcomes.map(|outcome| outcome.expect("runs").attempt).collect();
+    assert_eq!(attempts, [1, 1, 1, 2, 1, 1, 1, 1, 1, 1]);
+}
+
+/// Killed between two tasks: there is another before anybody asks.
+pub fn crash_idle<H: Harness>() {
+    let scratch = Scratch::new();
+    let events = Events::default();
+    let pool = Setup::workers(2).events(&events).build::<H>();
+    if !pool.capabilities().isolates {
+        return lacks_isolation(&pool);
+    }
+    is_whole(&scratch, &pool, 2);
+    let started = || {
+        let pids = events.all().into_iter().filter_map(|event| match event {
+            Event::WorkerStarted { pid, .. } => Some(pid),
+            _ => None,
+        });
+        pids.collect::<Vec<_>>()
+    };
+    eventually("two workers have started", || started().len() == 2);
+    let victim = started()[0];
+    assert!(misdeeds::send(victim, libc::SIGKILL));
+    eventually("a third has started", || started().len() == 3);
+    let ended = |event: &Event| matches!(event, Event::WorkerEnded { pid, .. } if *pid == victim);
+    eventually("the death is told", || events.all().iter().any(ended));
+
+    let handles: Vec<_> = (0..20).map(|_| pool.submit(whoami::task()).expect("accepted")).collect();
+    for handle in handles {
+        assert_ne!(handle.join().expect("nothing breaks").1, victim);
+    }
+    is_whole(&Scratch::new(), &pool, 2);
+}
+
+/// Whatever keeps workers from starting is told to who builds, or to who waits.
+pub fn crash_no_worker<H: Harness>() {
+    if in_own_process("", without_descriptors::<H>).is_none() {
+        return;
+    }
+    let reason = "no space for the model".to_owned();
+    let refused = H::build(Setup::workers(2).init(Init::Fails(reason.clone()))).expect_err("no worker can start");
+    assert!(all_of(&refused).contains(&reason), "{}", all_of(&refused));
+
+    let scratch = Scratch::new();
+    let (tries, stop) = (scratch.path("tries"), scratch.path("stop"));
+    let pool = Setup::workers(1).init(Init::MakesUntil(tries.clone(), stop.clone())).build::<H>();
+    if pool.capabilities().isolates {
+        let refused = H::build(Setup::workers(2).init(Init::Exits(9))).expect_err("no worker can start");
+        assert!(matches!(&refused, TaskError::Start(start) if format!("{start:?}").contains('9')), "{refused:?}");
+
+        touch(&stop);
+        let dying = pool.submit(ends::task(End::Exit(1), 1)).expect("accepted");
+        let waiting: Vec<_> = (0..5).map(|number| pool.submit(double::task(number))).collect();
+        assert!(matches!(dying.join(), Err(TaskError::Crashed(_))));
+        for handle in waiting {
+            let error = handle.and_then(Handle::join).expect_err("nobody is left to run it");
+            assert!(all_of(&error).contains("the licence has expired"), "{}", all_of(&error));
+        }
+        let tried = lines(&tries).len();
+        assert!(tried < 50, "{tried} tries are a loop");
+    } else {
+        lacks_isolation(&pool);
+    }
+}
+
+/// There are no descriptors left for workers. Where none are needed, all is well.
+fn without_descriptors<H: Harness>() {
+    // The number of the next descriptor is the number of those in use, if there are no gaps.
+    let next = std::fs::File::open("/dev/null").map(|file| std::os::fd::AsRawFd::as_raw_fd(&file)).expect("one is left");
+    misdeeds::limit_descriptors(next.unsigned_abs().into());
+    match H::build(Setup::workers(2)) {
+        Ok(pool) => {
+            assert!(!pool.capabilities().isolates, "a process cannot be started without descriptors");
+            assert_eq!(pool.submit(double::task(2)).expect("accepted").join().expect("runs"), 4);
+        }
+        Err(error) => assert!(matches!(error, TaskError::Start(_) | TaskError::Exhausted(_)), "{error:?}"),
+    }
+}
+
+/// An error with everything that it knows.
+fn all_of(error: &TaskError) -> String {
+    format!("{:#} {error:?}", anyhow::Error::from(error.clone()))
+}

@@ -1,0 +1,82 @@
+//! What tasks should not do, and what few of them may ask the system for. All unsafe code of the tests is here.
+
+use std::{fs, hint::black_box, time::Duration};
+
+/// Follows a wild pointer.
+pub fn follow_wild_pointer() -> u64 {
+    let nowhere = black_box(8_usize) as *const u64;
+    // SAFETY: none. The address is not mapped and the process dies by SIGSEGV here, which is what the test is about;
+    // `read_volatile` keeps the compiler from reasoning about it.
+    unsafe { nowhere.read_volatile() }
+}
+
+/// Sends a signal to this process; returns if it survives it.
+pub fn send_myself(signal: i32) {
+    send(std::process::id(), signal);
+}
+
+/// Sends a signal to a process. Whether there was one.
+pub fn send(pid: u32, signal: i32) -> bool {
+    let pid = i32::try_from(pid).expect("a process id");
+    // SAFETY: `kill` takes two numbers and touches no memory of ours.
+    unsafe { libc::kill(pid, signal) == 0 }
+}
+
+/// Ends the process without running anything that wants to run at its end.
+pub fn quick_exit(code: i32) -> ! {
+    // SAFETY: `_exit` takes a number and does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// Uses up the stack, however large it is.
+pub fn overflow_stack(depth: u64) -> u64 {
+    let frame = black_box([depth; 512]);
+    if depth == u64::MAX {
+        return 0;
+    }
+    // Not a tail call: the frame is used after it.
+    overflow_stack(depth + 1) + black_box(frame)[7]
+}
+
+/// Closes every descriptor of the process, whoever owns it.
+pub fn close_all_descriptors() {
+    for descriptor in descriptors() {
+        // SAFETY: the descriptors are others', and that is the misdeed: what they do next fails. `close` itself touches
+        // no memory.
+        unsafe { libc::close(descriptor) };
+    }
+}
+
+/// Writes nonsense to every socket of the process.
+pub fn write_garbage_to_sockets() {
+    let garbage = [0xa5_u8; 4096];
+    for descriptor in descriptors() {
+        let target = fs::read_link(format!("/proc/self/fd/{descriptor}")).unwrap_or_default();
+        if target.to_string_lossy().starts_with("socket:") {
+            // SAFETY: reads from `garbage`, which is as long as said and lives here; a descriptor that cannot be
+            // written to is an error that is ignored.
+            unsafe { libc::send(descriptor, garbage.as_ptr().cast(), garbage.len(), libc::MSG_DONTWAIT) };
+        }
+    }
+}
+
+fn descriptors() -> Vec<i32> {
+    let entries = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Processor time of this thread.
+pub fn thread_cpu_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes to `time`, which is a `timespec` and lives here.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// Lowers the number of descriptors that this process may have.
+pub fn limit_descriptors(most: u64) {
+    let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
+    // SAFETY: reads from `limit`, which is an `rlimit` and lives here.
+    let done = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    assert_eq!(done, 0, "lowering a limit is allowed");
+}
