@@ -96,7 +96,7 @@ pub mod __private {
         failure::{Failure, IntoFailure},
         json::JsonArgs,
         registry::{About, JsonFault, Param, Place, Registry, StateTask, TaskDef, decode_param, encode_param},
-        task::{ByName, Local, Portable, PortableTask, Reach, Resident, Task},
+        task::{ByName, Local, Portable, PortableTask, Reach, Task},
     };
 
     /// A return type that may be an error, taken apart by name of its parts.

@@ -16,7 +16,8 @@ use crate::{
     codec::{Codec, CodecFault, Data, at_end},
     context::Context,
     error::{CodecError, CodecStage, TaskError, UnknownTask},
-    task::{PortableTask, Task},
+    failure::Failure,
+    task::PortableTask,
 };
 
 /// One argument of a task.
@@ -173,8 +174,16 @@ impl fmt::Debug for TaskDef {
     }
 }
 
-/// A task whose value stays in the worker that made it; written by `#[task(state)]`.
-pub trait StateTask: Task<Output: 'static> {
+/// What makes a worker's state; written by `#[task(state)]`. It is no [`Task`](crate::Task): its value never leaves the
+/// worker that made it.
+pub trait StateTask: Sized + Send + 'static {
+    /// The state: any type.
+    type State: 'static;
+    /// Makes it.
+    ///
+    /// # Errors
+    /// What the function reports.
+    fn run(self, cx: &Context) -> Result<Self::State, Failure>;
     /// Display name.
     const NAME: &'static str;
     /// The arguments.
@@ -321,7 +330,11 @@ impl Registry {
         let ends_so = |full: &str| full == name || full.strip_suffix(name).is_some_and(|path| path.ends_with("::"));
         let all = || self.defs.iter().enumerate();
         let full: Vec<_> = all().filter(|(_, def)| def.name() == name).collect();
-        let found = if full.is_empty() { all().filter(|(_, def)| ends_so(def.name()) || ends_so(def.name)).collect() } else { full };
+        let found = if full.is_empty() {
+            all().filter(|(_, def)| ends_so(def.name()) || ends_so(def.name)).collect()
+        } else {
+            full
+        };
         match found[..] {
             [(slot, def)] => Ok((slot as u32, def)),
             [] => Err(UnknownTask::none(name, self.nearest(name), self.defs.len()).into()),

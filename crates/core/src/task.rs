@@ -24,7 +24,7 @@ use crate::{
 pub trait Task: Sized + Send + 'static {
     /// What the task gives when it succeeds.
     type Output: Send + 'static;
-    /// How far the task can travel: [`Portable`], [`Local`], [`Resident`] or [`ByName`].
+    /// How far the task can travel: [`Portable`], [`Local`] or [`ByName`].
     type Reach: Reach<Self>;
     /// Does the work.
     ///
@@ -89,10 +89,6 @@ pub enum Portable {}
 /// Reach of closures and `#[task(local)]` functions: backends that run in this process.
 #[derive(Debug)]
 pub enum Local {}
-/// Reach of `#[task(state)]` functions: their value never leaves the worker that made it, so they
-/// can be handed to a builder's `init` and nowhere else.
-#[derive(Debug)]
-pub enum Resident {}
 /// Reach of tasks looked up by name at run time, as the command line does: any backend.
 #[derive(Debug)]
 pub enum ByName {}
@@ -101,7 +97,6 @@ mod sealed {
     pub trait Sealed {}
     impl Sealed for super::Portable {}
     impl Sealed for super::Local {}
-    impl Sealed for super::Resident {}
     impl Sealed for super::ByName {}
 }
 
@@ -135,34 +130,28 @@ fn unregistered(name: &str) -> TaskError {
     UnknownTask::unregistered(name).into()
 }
 
-/// A reach whose tasks stay in this process refuses every road out of it in the same words.
-macro_rules! stays_here {
-    ($reach:ty, $what:literal, $help:literal) => {
-        impl<T: Task> Reach<T> for $reach {
-            fn name(_: &T) -> &'static str {
-                std::any::type_name::<T>()
-            }
-            fn encode(_: &T, backend: &'static str, _: &mut Vec<u8>) -> Result<u32, TaskError> {
-                Err(Unsupported::new($what, backend).help($help).into())
-            }
-            fn decode(_: u32, _: &[u8]) -> Result<T, TaskError> {
-                Err(Unsupported::new($what, "codec").help($help).into())
-            }
-            fn decode_output(_: u32, _: &[u8]) -> Result<T::Output, TaskError> {
-                Err(Unsupported::new($what, "codec").help($help).into())
-            }
-            fn round_trip_output(_: u32, output: T::Output) -> Result<T::Output, TaskError> {
-                Ok(output)
-            }
-        }
-    };
+impl<T: Task> Reach<T> for Local {
+    fn name(_: &T) -> &'static str {
+        std::any::type_name::<T>()
+    }
+    fn encode(_: &T, backend: &'static str, _: &mut Vec<u8>) -> Result<u32, TaskError> {
+        Err(stays_here(backend))
+    }
+    fn decode(_: u32, _: &[u8]) -> Result<T, TaskError> {
+        Err(stays_here("codec"))
+    }
+    fn decode_output(_: u32, _: &[u8]) -> Result<T::Output, TaskError> {
+        Err(stays_here("codec"))
+    }
+    fn round_trip_output(_: u32, output: T::Output) -> Result<T::Output, TaskError> {
+        Ok(output)
+    }
 }
-stays_here!(
-    Local,
-    "encoding a closure or a `#[task(local)]` function",
-    "make it a `#[task]` function with serde arguments"
-);
-stays_here!(Resident, "running a `#[task(state)]` function as a task", "pass it to the builder's `init`");
+
+fn stays_here(backend: &'static str) -> TaskError {
+    let refusal = Unsupported::new("encoding a closure or a `#[task(local)]` function", backend);
+    refusal.help("make it a `#[task]` function with serde arguments").into()
+}
 
 impl Reach<NamedTask> for ByName {
     fn name(task: &NamedTask) -> &'static str {
@@ -196,23 +185,14 @@ impl<B: Backend + ?Sized> RunsOn<B> for ByName {}
 #[diagnostic::do_not_recommend]
 impl<B: InProcess + ?Sized> RunsOn<B> for Local {}
 
-/// What a `#[task(state)]` function would have to be to run as a task: nothing is.
-#[doc(hidden)]
-#[diagnostic::on_unimplemented(
-    message = "a `#[task(state)]` function makes a worker's state and cannot be submitted",
-    label = "its value never leaves the worker that made it",
-    note = "pass it to the pool's builder: `.init(function::task(arguments))`"
-)]
-pub trait Submitted<B: ?Sized> {}
-impl<B: ?Sized> RunsOn<B> for Resident where Self: Submitted<B> {}
-
 /// Whatever can be submitted: a task, or a closure with or without a `&Context`.
 ///
 /// `M` only keeps the implementations apart and is always inferred.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a task",
     label = "not a task",
-    note = "for a `#[task]` function write `function::task(arguments)`; a closure takes nothing or a `&Context`: `|| …`, `|cx: &Context| …`"
+    note = "for a `#[task]` function write `function::task(arguments)`; a closure takes nothing or a `&Context`: `|| …`, `|cx: &Context| …`",
+    note = "a `#[task(state)]` function makes a worker's state: it goes to the pool's builder, `.init(function::task(arguments))`"
 )]
 pub trait IntoTask<M> {
     /// The task it becomes.

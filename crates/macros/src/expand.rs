@@ -111,16 +111,30 @@ impl Expansion<'_> {
         }
     }
 
+    /// `Task` itself; a state is none, it is made where it stays.
     fn task(&self) -> TokenStream {
-        let Self { private, name, function, .. } = self;
+        if self.options.state.is_some() {
+            return TokenStream::new();
+        }
+        let Self { private, name, .. } = self;
         let (impl_generics, ty_generics, _) = self.generics.split_for_impl();
         let bounds = self.bounds();
         let output = self.output();
-        let reach = match self.options {
-            Options { local: Some(_), .. } => quote!(Local),
-            Options { state: Some(_), .. } => quote!(Resident),
-            _ => quote!(Portable),
-        };
+        let reach = if self.options.local.is_some() { quote!(Local) } else { quote!(Portable) };
+        let run = self.run(&quote!(Output));
+        quote! {
+            #[automatically_derived]
+            impl #impl_generics #private::Task for #name #ty_generics #bounds {
+                type Output = #output;
+                type Reach = #private::#reach;
+                #run
+            }
+        }
+    }
+
+    /// The method that calls the function; `value` is the associated type that it gives.
+    fn run(&self, value: &TokenStream) -> TokenStream {
+        let Self { private, name, function, .. } = self;
         let cx = format_ident!("__cx");
         let cx_binding = if function.takes_context { quote!(#cx) } else { quote!(_) };
         let cx_argument = function.takes_context.then_some(&cx);
@@ -141,14 +155,9 @@ impl Expansion<'_> {
             quote!(::core::result::Result::Ok(#call))
         };
         quote! {
-            #[automatically_derived]
-            impl #impl_generics #private::Task for #name #ty_generics #bounds {
-                type Output = #output;
-                type Reach = #private::#reach;
-                fn run(self, #cx_binding: &#private::Context) -> ::core::result::Result<Self::Output, #private::Failure> {
-                    let Self { #(#fields: #bindings,)* .. } = self;
-                    #run
-                }
+            fn run(self, #cx_binding: &#private::Context) -> ::core::result::Result<Self::#value, #private::Failure> {
+                let Self { #(#fields: #bindings,)* .. } = self;
+                #run
             }
         }
     }
@@ -192,10 +201,13 @@ impl Expansion<'_> {
         let Self { private, name, .. } = self;
         let (params, shared, submit, used) =
             (self.params(), self.encoding(), self.submit(&quote!(of_state)), self.used());
+        let (output, run) = (self.output(), self.run(&quote!(State)));
         quote! {
             #params
             #[automatically_derived]
             impl #private::StateTask for #name {
+                type State = #output;
+                #run
                 #shared
             }
             #used
