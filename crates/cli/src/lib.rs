@@ -1,1 +1,142 @@
-//! Placeholder.
+//! The command line over a program's own tasks.
+//!
+//! ```text
+//!  words typed ─▶ Args ─▶ Plan ─▶ run ─▶ results on standard output, one JSON value a line
+//!                  │       │       └───▶ progress, failures and summary on standard error
+//!                  2    2, 65, 66, 69      0, 65, 74, 100, 130, 141       (exit codes)
+//! ```
+//!
+//! A program that has tasks gets the commands with one line:
+//!
+//! ```no_run
+//! use taskloom::task;
+//!
+//! /// Doubles a number.
+//! #[task]
+//! fn double(n: u64) -> u64 {
+//!     2 * n
+//! }
+//!
+//! fn main() {
+//!     taskloom_cli::main()
+//! }
+//! # mod taskloom { pub use ::taskloom::*; }
+//! ```
+//!
+//! and then `my-program tasks`, `my-program run double --range 0..10`, `my-program run double -i numbers.jsonl -b procs`.
+//! The exit codes stand in [`exit`]. Nothing here knows a backend by more than its name.
+
+#![forbid(unsafe_code)]
+
+mod args;
+pub mod exit;
+mod output;
+mod stop;
+
+mod input;
+mod list;
+mod plan;
+mod report;
+mod run;
+
+mod glob;
+mod log_setup;
+mod signals;
+mod snippet;
+pub mod terminal;
+mod utc;
+pub mod words;
+
+use std::{ffi::OsString, path::Path, process};
+
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
+
+use crate::{
+    args::{Cli, Command},
+    plan::{Checked, Plan},
+};
+pub use crate::{output::Output, stop::Stop};
+
+/// A command that a program adds to the common ones.
+pub struct Extra {
+    /// Its name and arguments.
+    pub command: clap::Command,
+    /// Runs it; its exit code, or why it had to stop.
+    pub run: fn(&ArgMatches) -> Result<u8, Stop>,
+}
+
+impl std::fmt::Debug for Extra {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Extra").field("command", &self.command.get_name()).finish_non_exhaustive()
+    }
+}
+
+/// Runs the command that was typed, and ends the program with one of the codes in [`exit`].
+///
+/// It begins with [`taskloom::init`]: in a worker process nothing else happens.
+pub fn main() -> ! {
+    main_with(Vec::new())
+}
+
+/// [`main()`], with more commands.
+pub fn main_with(extras: Vec<Extra>) -> ! {
+    taskloom::init();
+    log_setup::init();
+    let code = run_typed(std::env::args_os(), &extras).unwrap_or_else(|stop| say(&stop));
+    process::exit(code.into())
+}
+
+fn run_typed(words: impl Iterator<Item = OsString>, extras: &[Extra]) -> Result<u8, Stop> {
+    let grammar = Cli::command().subcommands(extras.iter().map(|extra| extra.command.clone()));
+    // clap prints its own messages and help, and exits with 2 or 0.
+    let matches = grammar.try_get_matches_from(words).unwrap_or_else(|error| error.exit());
+    let (name, of_command) = matches.subcommand().unwrap_or(("", &matches));
+    if let Some(extra) = extras.iter().find(|extra| extra.command.get_name() == name) {
+        return (extra.run)(of_command);
+    }
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match cli.command {
+        Command::Tasks(args) => list::run(&args).map(|()| exit::OK),
+        Command::Run(args) => {
+            let json = args.json;
+            planned_run(args).or_else(|stop| if json { say_event(&stop) } else { Err(stop) })
+        }
+    }
+}
+
+fn planned_run(args: args::RunArgs) -> Result<u8, Stop> {
+    match Plan::check(args)? {
+        Checked::Plan(plan) => run::run(plan),
+        Checked::Empty => Ok(exit::OK),
+        Checked::Bad { bad, stop, total: Some(total) } => {
+            report::refused(&bad, total)?;
+            Ok(stop.exit())
+        }
+        Checked::Bad { stop, total: None, .. } => Err(stop),
+    }
+}
+
+/// Says on standard error why the program stops.
+fn say(stop: &Stop) -> u8 {
+    if !stop.is_quiet() {
+        terminal::write_above(&format!("{stop}\n"));
+    }
+    stop.exit()
+}
+
+/// A reader of events is told in an event. If that cannot be written, only the exit code is left.
+fn say_event(stop: &Stop) -> Result<u8, Stop> {
+    if !stop.is_quiet() && stop.exit() != exit::NOT_WRITTEN {
+        let mut out = Output::stdout();
+        out.line(stop.event().to_string())?;
+        out.flush()?;
+        return Ok(stop.exit());
+    }
+    Ok(say(stop))
+}
+
+/// What this program is called in messages: as it was typed, without the folder.
+pub fn program() -> String {
+    let typed = std::env::args_os().next().unwrap_or_default();
+    Path::new(&typed).file_name().map_or_else(|| "taskloom".to_owned(), |name| name.to_string_lossy().into_owned())
+}

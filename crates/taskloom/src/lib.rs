@@ -122,3 +122,14 @@ pub fn init() {
     taskloom_procs::init();
     Registry::get();
 }
+
+/// [`init`] for platforms and builds where tasks are not found at link time: registers `tasks` too.
+///
+/// # Errors
+/// If the program's tasks have been looked at already: then it was not the first line.
+pub fn init_with(tasks: impl IntoIterator<Item = &'static TaskDef>) -> Result<(), TaskError> {
+    #[cfg(feature = "procs")]
+    return taskloom_procs::init_with(tasks);
+    #[cfg(not(feature = "procs"))]
+    Registry::init_with(tasks).map(drop)
+}

@@ -1,0 +1,29 @@
+//! Exit codes, all in one place. They follow `sysexits(3)` where that has a word for it, nextest for
+//! "tests ran and some failed", and the shell's 128 + signal.
+//!
+//! If several apply, the one that hides most wins: 101, 74, 130 and 143, 65, 100.
+
+/// Every task succeeded, and all output was written.
+pub const OK: u8 = 0;
+/// The program itself failed, for a reason that has no code of its own.
+pub const FAILED: u8 = 1;
+/// Wrong usage: an unknown flag, task or backend; values that make no sense. As clap exits.
+pub const USAGE: u8 = 2;
+/// An input could not be read as the task's arguments (`EX_DATAERR`).
+pub const BAD_INPUT: u8 = 65;
+/// An input file or folder cannot be read, or there is no input at all (`EX_NOINPUT`).
+pub const NO_INPUT: u8 = 66;
+/// The backend is not available here (`EX_UNAVAILABLE`).
+pub const UNAVAILABLE: u8 = 69;
+/// Results could not be written (`EX_IOERR`): a full disk.
+pub const NOT_WRITTEN: u8 = 74;
+/// At least one task did not succeed.
+pub const TASKS_FAILED: u8 = 100;
+/// A bug: the program panicked. Rust's own code, never returned by hand.
+pub const BUG: u8 = 101;
+/// Interrupted, as by Ctrl-C (128 + `SIGINT`).
+pub const INTERRUPTED: u8 = 130;
+/// The reader of standard output went away, as `| head` does (128 + `SIGPIPE`). Said by the code alone.
+pub const READER_GONE: u8 = 141;
+/// Asked to end (128 + `SIGTERM`).
+pub const TERMINATED: u8 = 143;
