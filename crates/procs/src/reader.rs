@@ -150,9 +150,9 @@ impl Reader<'_> {
                 let mut back: Vec<(u64, Job)> = Vec::new();
                 for (token, from) in returned {
                     let rest = match &mut self.current {
-                        Some((current, job)) if *current == token => job.returned(from),
+                        Some((current, job)) if *current == token => job.returned(from.min(job.len())),
                         _ => self.line.take(token).and_then(|mut job| {
-                            let rest = job.returned(from);
+                            let rest = job.returned(from.min(job.len()));
                             self.line.put_back(token, job);
                             rest
                         }),

@@ -155,20 +155,16 @@ fn descriptor(end: &impl Debug) -> Result<RawFd, StartError> {
 
 /// The first message of a worker.
 #[derive(Serialize, Deserialize)]
-enum Knock {
-    Hello {
-        greeting: ByteBuf,
-        data: IpcSender<Envelope>,
-        control: IpcSender<Envelope>,
-        up: IpcReceiver<Envelope>,
-    },
-    /// From the parent to itself: nobody will come any more.
-    GiveUp,
+struct Hello {
+    greeting: ByteBuf,
+    data: IpcSender<Envelope>,
+    control: IpcSender<Envelope>,
+    up: IpcReceiver<Envelope>,
 }
 
 /// Where one worker can introduce itself, once.
 pub(crate) struct Server {
-    server: IpcOneShotServer<Knock>,
+    server: IpcOneShotServer<Hello>,
     name: String,
 }
 
@@ -207,23 +203,18 @@ impl Server {
 
     /// Waits for the worker's greeting; `None` if [`give_up`] was called, or somebody else came.
     pub(crate) fn accept(self) -> Option<(Vec<u8>, Result<Lines, StartError>)> {
-        let (_, knock) = catch_unwind(AssertUnwindSafe(|| self.server.accept())).ok()?.ok()?;
-        match knock {
-            Knock::Hello { greeting, data, control, up } => {
-                let lines = Receiver::new(up).map(|up| Lines { data: Sender(data), control: Sender(control), up });
-                Some((greeting.into_vec(), lines))
-            }
-            Knock::GiveUp => None,
-        }
+        let (_, hello) = catch_unwind(AssertUnwindSafe(|| self.server.accept())).ok()?.ok()?;
+        let Hello { greeting, data, control, up } = hello;
+        let lines = Receiver::new(up).map(|up| Lines { data: Sender(data), control: Sender(control), up });
+        Some((greeting.into_vec(), lines))
     }
 }
 
-/// Releases whoever waits in [`Server::accept`] for a worker that will not come.
+/// Releases whoever waits in [`Server::accept`] for a worker that will not come: somebody who says nothing and leaves.
+///
+/// Not by ipc-channel's own `connect`, which loses a descriptor when nobody waits any more.
 pub(crate) fn give_up(name: &str) {
-    // It fails only if nobody waits any more.
-    if let Ok(sender) = IpcSender::connect(name.to_owned()) {
-        let _ = sender.send(Knock::GiveUp);
-    }
+    os::socket::call_and_hang_up(name);
 }
 
 /// The words for ipc-channel without processes.
@@ -292,7 +283,7 @@ impl Introduction {
     pub(crate) fn send(self, name: &str, greeting: Vec<u8>) -> Result<(), Gone> {
         let Self { data, control, up } = self;
         let server = IpcSender::connect(name.to_owned()).map_err(|_| Gone)?;
-        server.send(Knock::Hello { greeting: greeting.into(), data, control, up }).map_err(|_| Gone)
+        server.send(Hello { greeting: greeting.into(), data, control, up }).map_err(|_| Gone)
     }
 }
 

@@ -1,6 +1,11 @@
 //! Looking at a socket that somebody else owns, without taking anything from it.
 
-use std::{io, os::fd::RawFd};
+use std::{
+    io,
+    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+};
+
+use super::checked;
 
 /// The size of the packet at the front of a socket, and its first bytes; waits for one. `None` at the end of the stream.
 pub(crate) fn peek(fd: RawFd, head: &mut [u8]) -> io::Result<Option<usize>> {
@@ -17,6 +22,26 @@ pub(crate) fn peek(fd: RawFd, head: &mut [u8]) -> io::Result<Option<usize>> {
 pub(crate) fn end_of_stream(fd: RawFd) {
     // SAFETY: takes numbers only. It fails only if the socket has ended already.
     unsafe { libc::shutdown(fd, libc::SHUT_RD) };
+}
+
+/// Connects to the socket at this path, and leaves. Nothing happens if nobody is there.
+pub(crate) fn call_and_hang_up(path: &str) {
+    let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: takes numbers only.
+    let Ok(fd) = checked(unsafe { libc::socket(libc::AF_UNIX, kind, 0) }) else { return };
+    // SAFETY: the descriptor was made just now, and nobody else knows it.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    // SAFETY: plain data, for which zeroes are values.
+    let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    // The last byte stays zero.
+    let room = address.sun_path.len() - 1;
+    for (to, from) in address.sun_path[..room].iter_mut().zip(path.bytes()) {
+        *to = from as libc::c_char;
+    }
+    let size = size_of::<libc::sockaddr_un>() as libc::socklen_t;
+    // SAFETY: pointer and size are those of `address`, which outlives the call.
+    unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), size) };
 }
 
 /// Writes past whatever protocol the socket has.

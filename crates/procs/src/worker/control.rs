@@ -13,8 +13,7 @@ pub(super) fn run(control: &Receiver, gate: &Gate, up: &Up) -> ! {
         match control.receive() {
             Received::Message(bytes) => match wire::decode(&bytes) {
                 Ok(Control::Recall(wanted)) => {
-                    let returned = wanted.into_iter().map(|(token, from)| (token, gate.recall(token, from))).collect();
-                    up.rare(&Rare::Returned(returned));
+                    gate.recall(wanted, |returned| up.rare(&Rare::Returned(returned)));
                 }
                 Ok(Control::Cancel { token, item }) => gate.cancel(token, item),
                 Ok(Control::LogCredit(count)) => logger::credit(count),

@@ -50,6 +50,20 @@ impl Link for Run {
     }
 }
 
+impl State {
+    fn recall(&mut self, token: u64, from: u32) -> u32 {
+        let from = match self.last {
+            // All of it went through here before this token's successor did.
+            Some((last, _)) if token < last => return u32::MAX,
+            Some((last, item)) if token == last => from.max(item + 1),
+            _ => from,
+        };
+        let from = self.recalled.get(&token).map_or(from, |&before| from.min(before));
+        self.recalled.insert(token, from);
+        from
+    }
+}
+
 impl Gate {
     /// Whether the runner may start this item; if so nobody can recall it any more.
     pub(super) fn claim(&self, token: u64, item: u32, run: &Arc<Run>) -> bool {
@@ -70,18 +84,14 @@ impl Gate {
         self.lock().running = None;
     }
 
-    /// Takes back what has not started, from item `from` of `token` on. Gives the first item that came back.
-    pub(super) fn recall(&self, token: u64, from: u32) -> u32 {
+    /// Takes back what has not started, of each token from an item on, and has `answer` say for each
+    /// which is the first item that came back.
+    ///
+    /// The answer goes up under the lock: if the runner found the items gone before that, its `End`
+    /// could overtake the answer, and the parent would see a job end with items that nobody has.
+    pub(super) fn recall(&self, wanted: Vec<(u64, u32)>, answer: impl FnOnce(Vec<(u64, u32)>)) {
         let mut state = self.lock();
-        let from = match state.last {
-            // All of it went through here before this token's successor did.
-            Some((last, _)) if token < last => return u32::MAX,
-            Some((last, item)) if token == last => from.max(item + 1),
-            _ => from,
-        };
-        let from = state.recalled.get(&token).map_or(from, |&before| from.min(before));
-        state.recalled.insert(token, from);
-        from
+        answer(wanted.into_iter().map(|(token, from)| (token, state.recall(token, from))).collect());
     }
 
     /// Tells a run to stop, if it still runs.
