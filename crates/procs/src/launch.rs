@@ -67,6 +67,8 @@ pub(crate) fn start(shared: &Arc<Shared>, worker: u32, slot: u32, tee: &Tee) -> 
     let watched = taken.and_then(|tail| Child::watch(child.id()).map(|child| (child, Arc::new(tail))));
     let reader = watched.and_then(|(watched, tail)| {
         let vital = Arc::new(Vital::new(worker, slot, watched, tail));
+        // Before its reader can announce it: whoever waits for that looks here next.
+        shared.remember(&vital);
         let (shared, heard) = (shared.clone(), vital.clone());
         let run = move || {
             os::signals::block_all();
@@ -78,7 +80,6 @@ pub(crate) fn start(shared: &Arc<Shared>, worker: u32, slot: u32, tee: &Tee) -> 
     match reader {
         Ok((vital, reader)) => {
             tee.add(vital.tail.clone());
-            shared.remember(&vital);
             Ok(Launched { vital, server: name, reader })
         }
         Err(error) => {
