@@ -1,1 +1,2 @@
-//! The examples are in the files beside this folder's manifest.
+//! Five tutorials, in order: the files beside this package's manifest. Each opens with what you will see and the command
+//! to run it, then shows one idea. `tests/run.rs` runs them all.
