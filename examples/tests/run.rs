@@ -20,6 +20,13 @@ fn stdout(program: &str, arguments: &[&str]) -> String {
 }
 
 #[test]
+fn the_readme_shows_the_first_example() {
+    let code = include_str!("../01_first.rs").lines().skip_while(|line| line.starts_with("//!") || line.is_empty());
+    let code: Vec<&str> = code.collect();
+    assert!(include_str!("../../README.md").contains(&code.join("\n")), "README.md shows another program");
+}
+
+#[test]
 fn the_first_example_counts_words() {
     let words = include_str!("../Cargo.toml").split_whitespace().count();
     let output = stdout(env!("CARGO_BIN_EXE_01_first"), &[]);
