@@ -186,3 +186,19 @@ impl Ord for Entry {
         (self.at, self.number).cmp(&(other.at, other.number))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Policy, inline};
+
+    #[test]
+    fn limits_of_tasks_long_done_do_not_pile_up() {
+        let pool = inline::pool().build().unwrap();
+        let view = pool.with(Policy::new().timeout(Duration::from_secs(3600)));
+        for _ in 0..20 * MIN_PRUNE {
+            view.submit(|| ()).unwrap().join().unwrap();
+        }
+        assert!(lock().entries.len() < 4 * MIN_PRUNE);
+    }
+}

@@ -49,6 +49,9 @@ mod hub;
 mod notifier;
 mod panic;
 mod park;
+mod parker;
+mod sync;
+mod waiters;
 
 pub use ambient::current_task;
 pub use backend::{Backend, Capabilities, InProcess, Shutdown, Stop};

@@ -35,6 +35,7 @@ use crate::{
     panic,
     policy::{DEFAULT_GRACE, Policy},
     task::{Reach, Task},
+    waiters::Waiters,
     worker::Worker,
 };
 
@@ -205,33 +206,6 @@ pub enum Cancel {
     Requested,
     /// The task had finished; its outcome stands.
     TooLate,
-}
-
-/// Those who wait for a node: usually one.
-#[derive(Default)]
-struct Waiters {
-    first: Option<Waker>,
-    rest: Vec<Waker>,
-}
-
-impl Waiters {
-    fn add(&mut self, waker: &Waker) {
-        match &self.first {
-            None => self.first = Some(waker.clone()),
-            Some(first) if first.will_wake(waker) => {}
-            Some(_) if self.rest.iter().any(|known| known.will_wake(waker)) => {}
-            Some(_) => self.rest.push(waker.clone()),
-        }
-    }
-
-    fn wake(self) {
-        for waker in self.first.into_iter().chain(self.rest) {
-            // An executor's waker is the user's code.
-            if let Err(panic) = panic::catch(|| waker.wake()) {
-                log::error!(target: "taskloom", "a waker panicked: {}", panic.message);
-            }
-        }
-    }
 }
 
 /// What follows from the end of an attempt.
@@ -470,7 +444,12 @@ impl<T: Task, S: Items<T>> Node<T, S> {
         panic::dispose((old, overruled));
         drop(cargo);
         unsent.into_iter().for_each(crate::notifier::call);
-        waiters.wake();
+        for waker in waiters {
+            // An executor's waker is the user's code.
+            if let Err(panic) = panic::catch(|| waker.wake()) {
+                log::error!(target: "taskloom", "a waker panicked: {}", panic.message);
+            }
+        }
         if let Some((inbox, chunk)) = &self.head.inbox {
             inbox.push(*chunk, item);
         }

@@ -6,38 +6,13 @@
 //! A worker thread that is about to wait says so first ([`OnBlock`](crate::worker::OnBlock)), so that its pool can lend
 //! another thread: nested waiting cannot use a pool up.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Wake, Waker},
-    thread::{self, Thread},
-    time::Instant,
-};
+use std::{sync::Arc, task::Waker, time::Instant};
 
-use crate::{ambient, error::TaskError, worker::Worker};
-
-struct Unpark {
-    thread: Thread,
-    woken: AtomicBool,
-}
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-    fn wake_by_ref(self: &Arc<Self>) {
-        // Only the first of several wakers pays for the system call.
-        if !self.woken.swap(true, Ordering::Release) {
-            self.thread.unpark();
-        }
-    }
-}
+use crate::{ambient, error::TaskError, parker::Parker, worker::Worker};
 
 thread_local! {
-    static PARKER: (Arc<Unpark>, Waker) = {
-        let parker = Arc::new(Unpark { thread: thread::current(), woken: AtomicBool::new(false) });
+    static PARKER: (Arc<Parker>, Waker) = {
+        let parker = Parker::of_this_thread();
         (parker.clone(), parker.into())
     };
 }
@@ -50,25 +25,18 @@ thread_local! {
 pub(crate) fn wait_until(until: Option<Instant>, mut ready: impl FnMut(&Waker) -> bool) -> Result<bool, TaskError> {
     // Not inside `with`: wakers and hooks run other code that may wait too.
     let (parker, waker) = PARKER.with(Clone::clone);
-    parker.woken.store(false, Ordering::Relaxed);
+    parker.lower();
     if ready(&waker) {
         return Ok(true);
     }
     let _lent = Lent::new()?;
     loop {
-        // Lowered before `ready` looks: a wake between the two is seen by the next `park`.
-        while !parker.woken.swap(false, Ordering::Acquire) {
-            match until.map(|until| until.saturating_duration_since(Instant::now())) {
-                None => thread::park(),
-                Some(left) if left.is_zero() => break,
-                Some(left) => thread::park_timeout(left),
-            }
-        }
+        // Before the first sleep too: a hook that waited for something itself has swallowed wake-ups.
         if ready(&waker) {
             return Ok(true);
         }
-        if until.is_some_and(|until| Instant::now() >= until) {
-            return Ok(false);
+        if !parker.sleep(until) {
+            return Ok(ready(&waker));
         }
     }
 }

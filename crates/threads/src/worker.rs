@@ -41,7 +41,9 @@ fn work(crew: &Arc<Crew>, badge: Badge, worker: &Worker) {
         guarded("a task's end panicked", || match work {
             Work::Job(job) if job.len() == 1 => over = job.run(worker),
             // Nobody waits for an item of a chunk alone: none runs inside the task that waits for it.
-            Work::Job(job) => drop(job.run(worker)),
+            Work::Job(job) => {
+                job.run(worker);
+            }
             Work::Help(ticket) => ticket.help(worker),
         });
     }
