@@ -146,16 +146,23 @@ impl Hub {
             gauge = self.0.room.wait(gauge).unwrap_or_else(PoisonError::into_inner);
             gauge.waiting_for_room -= 1;
         }
-        if gauge.closed { Err(TaskError::Closed) } else { Ok(gauge.add(items, bytes)) }
+        if gauge.closed {
+            return Err(TaskError::Closed);
+        }
+        gauge.add(items, bytes);
+        Ok(())
     }
 
     pub(crate) fn try_admit(&self, items: usize, bytes: usize) -> Result<(), Full> {
         let mut gauge = self.gauge();
-        match () {
-            () if gauge.closed => Err(Full::Closed),
-            () if self.has_room(&gauge, items, bytes) => Ok(gauge.add(items, bytes)),
-            () => Err(Full::Full),
+        if gauge.closed {
+            return Err(Full::Closed);
         }
+        if !self.has_room(&gauge, items, bytes) {
+            return Err(Full::Full);
+        }
+        gauge.add(items, bytes);
+        Ok(())
     }
 
     /// One item over the cap is admitted alone, else it could never run.

@@ -45,7 +45,7 @@ pub struct Map<I: Iterator<Item: IntoTask<M>>, M, B: ?Sized> {
     input: Option<I>,
     flight: Flight<TaskOf<I::Item, M>>,
     // The view itself is in the flight; this names its backend.
-    backend: PhantomData<(fn() -> M, fn(&B))>,
+    backend: PhantomData<fn(&B) -> M>,
 }
 
 /// Chunks that are under way. Dropped, it cancels what has not started.
@@ -83,13 +83,20 @@ pub(crate) enum Order {
 
 /// Finished items that an unordered map has not taken.
 #[derive(Default)]
-pub(crate) struct Inbox(Mutex<(VecDeque<(u64, u32)>, Option<Waker>)>);
+pub(crate) struct Inbox(Mutex<Arrived>);
+
+#[derive(Default)]
+struct Arrived {
+    /// Chunk and item.
+    items: VecDeque<(u64, u32)>,
+    waiting: Option<Waker>,
+}
 
 impl Inbox {
     pub(crate) fn push(&self, chunk: u64, item: u32) {
         let mut inbox = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        inbox.0.push_back((chunk, item));
-        let waiting = inbox.1.take();
+        inbox.items.push_back((chunk, item));
+        let waiting = inbox.waiting.take();
         drop(inbox);
         if let Some(waker) = waiting {
             waker.wake();
@@ -98,9 +105,9 @@ impl Inbox {
 
     fn pop(&self, waker: &Waker) -> Option<(u64, u32)> {
         let mut inbox = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = inbox.0.pop_front();
+        let next = inbox.items.pop_front();
         if next.is_none() && !waker.will_wake(Waker::noop()) {
-            inbox.1 = Some(waker.clone());
+            inbox.waiting = Some(waker.clone());
         }
         next
     }

@@ -22,7 +22,7 @@ pub(crate) enum Message {
     End,
 }
 
-type Reader = Box<dyn FnMut(&Event) + Send>;
+pub(crate) type Reader = Box<dyn FnMut(&Event) + Send>;
 
 pub(crate) struct Notifier {
     pool: u64,
@@ -54,6 +54,7 @@ impl Notifier {
     }
 
     /// Queues a message; gives it back if the thread has ended or cannot be started.
+    #[expect(clippy::result_large_err, reason = "given back only after the pool's end")]
     pub(crate) fn post(&self, message: Message) -> Result<(), Message> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let State::Idle = *state {

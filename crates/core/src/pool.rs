@@ -132,6 +132,7 @@ impl<B: Backend + ?Sized> View<B> {
     ///
     /// # Errors
     /// Gives the task back: the queue is full, the pool is closed, or it can never take this task.
+    #[expect(clippy::type_complexity, reason = "an alias would hide that the task comes back")]
     pub fn try_submit<W, M>(&self, task: W) -> Result<Handle<OutputOf<W, M>>, TrySubmitError<TaskOf<W, M>>>
     where
         W: IntoTask<M>,

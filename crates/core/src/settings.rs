@@ -11,6 +11,7 @@ use crate::{
     error::{StartError, TaskError},
     event::Event,
     hub::DROP_GRACE,
+    notifier::Reader,
     worker::Init,
 };
 
@@ -80,14 +81,14 @@ impl Settings {
 
 /// Readers of events that wait for their pool.
 #[derive(Default)]
-pub struct Readers(Mutex<Vec<Box<dyn FnMut(&Event) + Send>>>);
+pub struct Readers(Mutex<Vec<Reader>>);
 
 impl Readers {
     /// One more.
     pub fn push(&self, reader: impl FnMut(&Event) + Send + 'static) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(reader));
     }
-    pub(crate) fn take(&self) -> Vec<Box<dyn FnMut(&Event) + Send>> {
+    pub(crate) fn take(&self) -> Vec<Reader> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
