@@ -72,7 +72,17 @@ pub fn context_same<H: Harness>() {
 }
 
 /// The seeds of three submissions, of a map of five, and of the second attempt of another submission, at seed 42.
-const SEEDS: [u64; 9] = [0; 9];
+const SEEDS: [u64; 9] = [
+    0x6310_bf04_d820_7f46,
+    0x93be_8420_bb55_b94c,
+    0x0684_a9e5_6565_7c2e,
+    0x2ce0_2c4e_e4d2_ea09,
+    0x5d39_6f90_8f79_bb0b,
+    0xeaa5_c89f_d05a_b3ee,
+    0xd920_a727_84fd_f4e7,
+    0xe696_9079_b6cf_b235,
+    0xe8da_a970_75f9_d9e8,
+];
 
 /// The same numbers on every backend and with any number of workers.
 pub fn context_seed<H: Harness>() {

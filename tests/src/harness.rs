@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use taskloom::{
-    Backend, Event, Handle, Pool, Portable, PortableTask, Task, TaskError, View, inline, threads,
+    Backend, Event, Handle, Pool, Portable, PortableTask, Task, TaskError, View, inline, procs, threads,
 };
 
 use crate::{
@@ -165,6 +165,7 @@ macro_rules! harness {
 harness!(Inline, inline::Inline, false, inline::pool(), "Tasks run at submission.");
 harness!(CheckedInline, inline::Inline, true, inline::pool().checked(true), "Tasks run at submission, through bytes.");
 harness!(Threads, threads::Threads, false, threads::pool(), "Tasks run on threads.");
+harness!(Procs, procs::Procs, false, procs::pool(), "Tasks run in worker processes.");
 harness!(CheckedThreads, threads::Threads, true, threads::pool().checked(true), "Tasks run on threads, through bytes.");
 
 /// Whether what a task takes and gives goes through bytes.

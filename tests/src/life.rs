@@ -377,22 +377,26 @@ pub fn life_steady<H: Harness>() {
                 assert_eq!(handle.join().expect("runs"), 2 * number);
             }
         };
-        run(100);
-        let before = Holdings::now();
-        run(10_000);
-        let after = settled(|now| now.threads == before.threads && now.descriptors == before.descriptors);
-        assert_eq!((after.threads, after.descriptors), (before.threads.clone(), before.descriptors.clone()));
-
-        misdeeds::limit_descriptors(1024);
+        let held = |now: &Holdings| (now.threads.len(), now.descriptors.len());
         let (size, count) = (64 << 10, 100_000);
         // The queue is bounded and its room is waited for; results that nobody has joined do not count.
         let bytes = vec![7; size];
-        let pending: Vec<_> =
-            (0..count).map(|_| pool.submit(length::task(bytes.clone())).expect("accepted")).collect();
-        assert_eq!(pending.len(), count);
-        assert!(pending.into_iter().all(|handle| handle.join().is_ok_and(|length| length == size)));
-        let after = settled(|now| now.threads == before.threads && now.descriptors == before.descriptors);
-        assert_eq!((after.threads, after.descriptors), (before.threads, before.descriptors));
+        let run_large = |count: usize| {
+            let pending: Vec<_> =
+                (0..count).map(|_| pool.submit(length::task(bytes.clone())).expect("accepted")).collect();
+            assert_eq!(pending.len(), count);
+            assert!(pending.into_iter().all(|handle| handle.join().is_ok_and(|length| length == size)));
+        };
+        // Whatever is made once is made now.
+        run(100);
+        run_large(100);
+        let before = held(&settled(|_| true));
+        run(10_000);
+        assert_eq!(held(&settled(|now| held(now) == before)), before);
+
+        misdeeds::limit_descriptors(1024);
+        run_large(count);
+        assert_eq!(held(&settled(|now| held(now) == before)), before);
     });
 }
 

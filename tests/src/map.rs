@@ -222,16 +222,18 @@ pub fn map_abandon<H: Harness>() {
         for ordered in [true, false] {
             let name = format!("{chunk} {ordered}");
             let pool = Setup::workers(1).build::<H>();
-            let (gate, open) = (scratch.gate(&name), scratch.gate("open"));
-            open.open();
+            let (gate, open) = (scratch.gate(&name), scratch.gate(&format!("{name} open")));
             let here = at_once(&pool);
-            // The second input is held, so that everything behind it is queued when the map is dropped.
-            let input = (0..100).map(|number| {
-                let gate = if number == 1 && !here { gate.clone() } else { open.clone() };
-                (gate, number)
-            });
             let file = scratch.path(&name);
-            let input = input.map(|(gate, number)| marks_and_waits::task(file.clone(), gate, number));
+            // The first task waits until some inputs have been pulled. The second is held, so that those behind it are
+            // queued when the map is dropped.
+            let input = (0..100).map(|number| {
+                if here || number == 3 {
+                    open.open();
+                }
+                let gate = if number == 1 && !here { &gate } else { &open };
+                marks_and_waits::task(file.clone(), gate.clone(), number)
+            });
             let view = pool.with(Policy::new().chunk(chunk).window(50.max(chunk)));
             let mut results = if ordered { view.map(input) } else { view.map_unordered(input) };
             assert_eq!(results.next().expect("the first").expect("runs"), 0);
@@ -241,6 +243,8 @@ pub fn map_abandon<H: Harness>() {
             let started = lines(&file).len();
             // Does not wait for the task that is held: the gate is closed.
             drop(results);
+            // Nor does the cancelling: what was sent to the busy worker already is taken back.
+            eventually("only what runs is open", || pool.open_tasks() == usize::from(!here));
             gate.open();
             let known = pool.submit(knows::task(1)).expect("accepted").join().expect("the pool goes on");
             assert_eq!(known.attempt, 1);
