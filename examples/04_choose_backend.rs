@@ -16,7 +16,7 @@ use taskloom::{TaskError, View, task};
 /// How many primes there are from `from` up to, not including, `to`.
 #[task]
 fn primes(from: u32, to: u32) -> usize {
-    let is_prime = |n: u32| n >= 2 && (2..).take_while(|d| d * d <= n).all(|d| n % d != 0);
+    let is_prime = |n: u32| n >= 2 && (2..).take_while(|d| d * d <= n).all(|d| !n.is_multiple_of(d));
     (from..to).filter(|n| is_prime(*n)).count()
 }
 

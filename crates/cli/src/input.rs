@@ -13,10 +13,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use taskloom::{JsonFault, NamedTask, TaskDef};
 
-use crate::{Stop, exit, snippet, words};
+use crate::{Stop, event::Event, exit, snippet, words};
 
 /// One source of inputs, in the order in which they are read.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(crate) enum Source {
     Paths(Vec<String>),
     /// Integers.
     Range(Range<i64>),
-    /// One input for a task without arguments.
+    /// One input for a task without arguments; there is nothing to show of it.
     Nothing,
 }
 
@@ -108,7 +108,7 @@ impl Source {
                 words::shown(path.map_or("", String::as_str), 200)
             }
             Self::Range(range) => format!("--range {}..{}, number {at}", range.start, range.end),
-            Self::Nothing => "no input".to_owned(),
+            Self::Nothing => String::new(),
         }
     }
 }
@@ -295,8 +295,7 @@ impl BadInput {
         let (column, width) = self.extent();
         let label = words::shown(&self.explanation(), 120);
         let lines = snippet::draw(self.at, &self.text, column, width, &label);
-        let stop = Stop::new(exit::BAD_INPUT, "bad-input", self.headline(task));
-        lines.into_iter().fold(stop, Stop::line)
+        Stop::new(exit::BAD_INPUT, "bad-input", self.headline(task)).snippet(lines, snippet::margin(self.at))
     }
 
     /// The help that goes with it.
@@ -305,15 +304,12 @@ impl BadInput {
     }
 
     /// As one line of an event stream.
-    pub(crate) fn event(&self) -> Value {
-        let mut event = json!({
-            "v": 1, "event": "input-error", "source": self.label, "column": self.extent().0 + 1,
-            "message": self.explanation(),
-        });
-        if let Some(param) = self.fault.param {
-            event["path"] = param.into();
-        }
-        event
+    pub(crate) fn event(&self) -> Event {
+        Event::new("input-error")
+            .with("source", &self.label)
+            .with("column", self.extent().0 + 1)
+            .with_some("path", self.fault.param)
+            .with("message", self.explanation())
     }
 }
 

@@ -29,6 +29,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod event;
 pub mod exit;
 mod output;
 mod stop;
@@ -36,6 +37,10 @@ mod stop;
 mod input;
 mod list;
 mod plan;
+
+mod chunks;
+mod outcome;
+mod reader;
 mod report;
 mod run;
 

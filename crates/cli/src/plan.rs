@@ -140,9 +140,9 @@ impl Plan {
         let (program, task) = (program(), self.fit.def.short_name());
         let mut stop = first.stop(task);
         if bad > 1 {
-            stop = stop.line(format!("   = {} in all do not fit", words::count(bad, "input")));
+            stop = stop.note(format!("{} in all do not fit", words::count(bad, "input")));
         }
-        stop = stop.line("   = no task was started");
+        stop = stop.note("no task was started");
         let these = if bad == 1 { "this line".to_owned() } else { format!("these {bad}") };
         match first.help(&program, task) {
             Some(help) => stop.help(help),

@@ -5,14 +5,15 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use serde_json::{Value, json};
-use taskloom::{Finished, TaskError};
+use taskloom::TaskError;
 
 use crate::{
-    Output, Stop, exit,
+    Output, Stop,
+    event::Event,
+    exit,
     input::{BadInput, Origin},
+    outcome::{Done, Status, details, record},
     plan::{Chunk, Plan},
-    program,
     terminal::{Terminal, Tone},
     utc, words,
 };
@@ -26,89 +27,6 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 /// Longest piece of an input that is shown.
 const INPUT_WIDTH: usize = 60;
 
-/// One input's outcome, with what is known about its run.
-#[derive(Debug)]
-pub(crate) struct Done {
-    /// Number of the input, from 1.
-    pub(crate) number: u64,
-    pub(crate) origin: Origin,
-    /// The input for people, cut.
-    pub(crate) shown: String,
-    pub(crate) in_bytes: usize,
-    pub(crate) result: Result<Value, TaskError>,
-    pub(crate) finished: Option<Finished>,
-    /// When it was submitted, from the start of the run.
-    pub(crate) submitted: Duration,
-}
-
-impl Done {
-    fn wall(&self) -> Option<Duration> {
-        self.finished.as_ref()?.metrics.wall
-    }
-
-    fn status(&self) -> Status {
-        Status::of(&self.result)
-    }
-}
-
-/// How an attempt ended, in the words of the command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Status {
-    Ok,
-    Fail,
-    Panic,
-    Crash,
-    Timeout,
-    Memory,
-    Lost,
-    Cancelled,
-}
-
-impl Status {
-    const FAILURES: [Self; 6] = [Self::Fail, Self::Panic, Self::Crash, Self::Timeout, Self::Memory, Self::Lost];
-
-    fn of(result: &Result<Value, TaskError>) -> Self {
-        match result {
-            Ok(_) => Self::Ok,
-            Err(TaskError::Panicked(_)) => Self::Panic,
-            Err(TaskError::Crashed(_)) => Self::Crash,
-            Err(TaskError::TimedOut(_)) => Self::Timeout,
-            Err(TaskError::OutOfMemory(_)) => Self::Memory,
-            Err(TaskError::Failed(_) | TaskError::Codec(_) | TaskError::Unsupported(_)) => Self::Fail,
-            Err(TaskError::Cancelled | TaskError::Closed) => Self::Cancelled,
-            Err(_) => Self::Lost,
-        }
-    }
-
-    /// For programs.
-    fn word(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Fail => "fail",
-            Self::Panic => "panic",
-            Self::Crash => "crash",
-            Self::Timeout => "timeout",
-            Self::Memory => "memory",
-            Self::Lost => "lost",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
-    /// In a sentence: "2 crashed".
-    fn past(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Fail => "failed",
-            Self::Panic => "panicked",
-            Self::Crash => "crashed",
-            Self::Timeout => "timed out",
-            Self::Memory => "over memory",
-            Self::Lost => "lost",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
-
 /// Why a run ended.
 #[derive(Debug)]
 pub(crate) enum End {
@@ -116,8 +34,8 @@ pub(crate) enum End {
     Complete,
     /// By a signal: 130 or 143.
     Signal(u8),
-    /// By an input that does not fit; the message, without its notes.
-    BadInput(Stop),
+    /// By its input: one that does not fit, or none at all.
+    Input(Stop),
     /// By anything else, or without a word.
     Stop(Stop),
 }
@@ -181,14 +99,14 @@ impl Report {
                 Chunk::Auto => 1,
                 Chunk::Fixed(size) => *size,
             };
-            let time = utc::rfc3339(SystemTime::now());
-            self.out.line(
-                json!({
-                    "v": 1, "event": "run-started", "time": time, "task": task, "backend": backend,
-                    "workers": workers, "chunk": chunk, "total": total,
-                })
-                .to_string(),
-            )?;
+            let event = Event::new("run-started")
+                .with("time", utc::rfc3339(SystemTime::now()))
+                .with("task", task)
+                .with("backend", backend)
+                .with("workers", workers)
+                .with("chunk", chunk)
+                .with("total", total);
+            self.out.line(event.to_string())?;
             // A reader of events wants to know at once.
             self.out.flush()?;
         }
@@ -228,27 +146,25 @@ impl Report {
         Ok(())
     }
 
-    fn event(&self, done: &Done) -> Value {
-        let metrics = done.finished.as_ref().map(|finished| finished.metrics).unwrap_or_default();
+    fn event(&self, done: &Done) -> Event {
+        let finished = done.finished.as_ref();
+        let metrics = finished.map(|finished| finished.metrics).unwrap_or_default();
         let seconds = |time: Option<Duration>| time.map(|time| (time.as_secs_f64() * 1e6).round() / 1e6);
         let start = metrics.queued.map(|queued| done.submitted + queued);
-        let mut event = json!({
-            "v": 1, "event": "task-finished", "index": done.number, "source": (self.plan.labels)(done.origin),
-            "status": done.status().word(), "attempt": done.finished.as_ref().map_or(1, |finished| finished.attempt),
-            "worker": done.finished.as_ref().and_then(|finished| finished.worker), "start_s": seconds(start),
-            "wall_s": seconds(metrics.wall), "cpu_s": seconds(metrics.cpu), "in_bytes": done.in_bytes,
-        });
-        match &done.result {
-            Ok(value) => {
-                event["out_bytes"] = value.to_string().len().into();
-                event["result"] = value.clone();
-            }
-            Err(error) => {
-                event["out_bytes"] = 0.into();
-                event["error"] = record(error);
-            }
-        }
-        event
+        let result = done.result.as_ref().ok();
+        Event::new("task-finished")
+            .with("index", done.number)
+            .with("source", (self.plan.labels)(done.origin))
+            .with("status", done.status().word())
+            .with("attempt", finished.map_or(1, |finished| finished.attempt))
+            .with("worker", finished.and_then(|finished| finished.worker))
+            .with("start_s", seconds(start))
+            .with("wall_s", seconds(metrics.wall))
+            .with("cpu_s", seconds(metrics.cpu))
+            .with("in_bytes", done.in_bytes)
+            .with("out_bytes", result.map_or(0, |value| value.to_string().len()))
+            .with_some("result", result)
+            .with_some("error", done.result.as_ref().err().map(record))
     }
 
     /// A failure for people: what, where, and what is known.
@@ -258,7 +174,8 @@ impl Report {
         let label = (self.plan.labels)(done.origin);
         let input = words::shown(&done.shown, INPUT_WIDTH);
         if self.failures.len() < SHOWN_AGAIN {
-            self.failures.push(format!("{word:>8}  #{} {task} {input}  {label}", done.number));
+            let text = format!("{word:>8}  #{} {task} {input}  {label}", done.number);
+            self.failures.push(text.trim_end().to_owned());
         }
         // Crashes differ in worker and process; what they have in common is how the worker died.
         let key = match error {
@@ -275,7 +192,7 @@ impl Report {
             _ => None,
         });
         let wall = wall.map_or(String::new(), |wall| format!("[{:>7.3}s] ", wall.as_secs_f64()));
-        self.terminal.status(&word, Tone::Bad, &format!("{wall}#{} {task} {input}", done.number));
+        self.terminal.status(&word, Tone::Bad, format!("{wall}#{} {task} {input}", done.number).trim_end());
         for line in details(error) {
             self.terminal.detail(&line);
         }
@@ -294,11 +211,13 @@ impl Report {
 
     /// A word to whoever pressed Ctrl-C.
     pub(crate) fn stopping(&mut self, running: usize, grace: Duration) {
-        self.terminal.line(&format!(
-            "Stopping: {} to finish within {} (Ctrl-C again kills)",
-            words::count(running, "task"),
-            words::time(grace)
-        ));
+        let grace = grace.as_secs();
+        let running = if running > 0 {
+            format!("{} have", words::count(running, "running task"))
+        } else {
+            "what runs has".to_owned()
+        };
+        self.terminal.line(&format!("Stopping: {running} {grace}s to finish (Ctrl-C again kills)"));
     }
 
     /// Nothing to write for now.
@@ -358,26 +277,31 @@ impl Report {
                 (End::Stop(stop), exit)
             }
             (Ok(()), End::Signal(exit)) => (End::Signal(exit), exit),
-            (Ok(()), End::BadInput(stop)) => (End::BadInput(stop), exit::BAD_INPUT),
+            (Ok(()), End::Input(stop)) => {
+                let exit = stop.exit();
+                (End::Input(stop), exit)
+            }
             (Ok(()), End::Complete) if failed > 0 => (End::Complete, exit::TASKS_FAILED),
-            (Ok(()), End::Complete) if !self.skipped.is_empty() => (End::Complete, exit::BAD_INPUT),
             (Ok(()), End::Complete) => (End::Complete, exit::OK),
         };
         if let End::Stop(stop) = end {
             if stop.is_quiet() {
                 return Err(stop);
             }
-            return Err(stop.line(format!("  {done} of {} were done", words::count(total, "input"))));
+            return Err(stop.note(format!("{done} of {} were done", words::count(total, "input"))));
         }
-        self.summary(&end, elapsed, total, done);
+        if total > 0 {
+            self.summary(&end, elapsed, total, done);
+        }
         if self.plan.json {
             self.run_finished(&end, exit, elapsed, total, done)?;
+            return Ok(exit);
         }
         match end {
-            End::BadInput(stop) => {
-                Err(stop
-                    .line(format!("   = {} before it were done, their results are kept", words::count(done, "input"))))
+            End::Input(stop) if done > 0 => {
+                Err(stop.note(format!("{} ended before it, with their results", words::count(done, "task"))))
             }
+            End::Input(stop) => Err(stop),
             _ => Ok(exit),
         }
     }
@@ -385,7 +309,7 @@ impl Report {
     fn summary(&mut self, end: &End, elapsed: Duration, total: usize, done: usize) {
         for (text, seen) in std::mem::take(&mut self.alike) {
             if seen > SHOWN_ALIKE {
-                self.terminal.line(&format!("{:>1}", text.replace("{}", &(seen - SHOWN_ALIKE).to_string())));
+                self.terminal.line(&text.replace("{}", &(seen - SHOWN_ALIKE).to_string()));
             }
         }
         self.terminal.rule();
@@ -430,10 +354,6 @@ impl Report {
             self.terminal.line(failure);
         }
         more(&self.terminal, self.failed());
-        if self.count(Status::Crash) == 0 && self.count(Status::Lost) > 0 {
-            let program = program();
-            self.terminal.detail(&format!("`{program} tasks {}` shows the task", self.plan.task));
-        }
     }
 
     /// "threads x 4, 92% busy, 5.97 tasks/s; median 612ms, p99 2.91s, longest #212 61.3s".
@@ -458,22 +378,26 @@ impl Report {
 
     fn run_finished(&mut self, end: &End, exit: u8, elapsed: Duration, total: usize, done: usize) -> Result<(), Stop> {
         let cancelled = self.count(Status::Cancelled);
-        let status = match end {
-            End::Complete if exit == exit::OK => "ok",
-            End::Complete => "failed",
-            End::Signal(_) => "interrupted",
-            End::BadInput(_) => "bad-input",
-            End::Stop(stop) => stop.word(),
+        let (status, signal) = match end {
+            End::Complete if exit == exit::OK => ("ok", None),
+            End::Complete => ("failed", None),
+            End::Signal(exit::TERMINATED) => ("interrupted", Some("SIGTERM")),
+            End::Signal(_) => ("interrupted", Some("SIGINT")),
+            End::Input(stop) | End::Stop(stop) => (stop.word(), None),
         };
-        let mut event = json!({
-            "v": 1, "event": "run-finished", "status": status, "total": total, "ok": self.count(Status::Ok),
-            "failed": self.failed(), "skipped": self.skipped.len(), "cancelled": cancelled,
-            "not_started": total.saturating_sub(done + cancelled + self.skipped.len()),
-            "wall_s": (elapsed.as_secs_f64() * 1e3).round() / 1e3, "exit_code": exit,
-        });
-        if let End::Signal(exit) = end {
-            event["signal"] = if *exit == exit::INTERRUPTED { "SIGINT" } else { "SIGTERM" }.into();
-        }
+        let message = if let End::Input(stop) | End::Stop(stop) = end { Some(stop.message()) } else { None };
+        let event = Event::new("run-finished")
+            .with("status", status)
+            .with_some("signal", signal)
+            .with_some("message", message)
+            .with("total", total)
+            .with("ok", self.count(Status::Ok))
+            .with("failed", self.failed())
+            .with("skipped", self.skipped.len())
+            .with("cancelled", cancelled)
+            .with("not_started", total.saturating_sub(done + cancelled + self.skipped.len()))
+            .with("wall_s", (elapsed.as_secs_f64() * 1e3).round() / 1e3)
+            .with("exit_code", exit);
         self.out.line(event.to_string())?;
         self.out.flush()
     }
@@ -483,67 +407,16 @@ impl Report {
 pub(crate) fn refused(bad: &BadInput, total: usize) -> Result<(), Stop> {
     let mut out = Output::stdout();
     out.line(bad.event().to_string())?;
-    out.line(
-        json!({
-            "v": 1, "event": "run-finished", "status": "bad-input", "total": total, "ok": 0, "failed": 0,
-            "skipped": 0, "cancelled": 0, "not_started": total, "wall_s": 0.0, "exit_code": exit::BAD_INPUT,
-        })
-        .to_string(),
-    )?;
+    let event = Event::new("run-finished")
+        .with("status", "bad-input")
+        .with("total", total)
+        .with("ok", 0)
+        .with("failed", 0)
+        .with("skipped", 0)
+        .with("cancelled", 0)
+        .with("not_started", total)
+        .with("wall_s", 0.0)
+        .with("exit_code", exit::BAD_INPUT);
+    out.line(event.to_string())?;
     out.flush()
-}
-
-/// What is known of a failure, a line each.
-pub(crate) fn details(error: &TaskError) -> Vec<String> {
-    let mut lines = match error {
-        TaskError::Failed(failure) => {
-            let causes = failure.causes().map(|cause| format!("caused by: {cause}"));
-            std::iter::once(failure.message.clone()).chain(causes).collect()
-        }
-        TaskError::Panicked(panic) => match &panic.place {
-            Some(place) => vec![format!("{place}: {}", panic.message)],
-            None => vec![panic.message.clone()],
-        },
-        TaskError::Crashed(death) | TaskError::OutOfMemory(death) => {
-            let mut lines = vec![format!("worker {} {}; it was replaced", death.worker, death.how())];
-            lines.extend(death.stderr.last().map(|line| format!("last line on stderr: {line}")));
-            lines
-        }
-        other => vec![other.to_string()],
-    };
-    // Messages of several lines keep them; anything else that would move a cursor is escaped.
-    lines = lines.iter().flat_map(|line| line.lines()).map(|line| words::shown(line, 400)).collect();
-    lines
-}
-
-/// A failure for programs.
-fn record(error: &TaskError) -> Value {
-    match error {
-        TaskError::Failed(failure) => {
-            let causes: Vec<_> = failure.causes().collect();
-            let mut record = json!({ "message": failure.message });
-            if !causes.is_empty() {
-                record["causes"] = causes.into();
-            }
-            record
-        }
-        TaskError::Panicked(panic) => json!({ "message": panic.message, "at": panic.place }),
-        TaskError::Crashed(death) | TaskError::OutOfMemory(death) => {
-            let mut record = json!({ "message": format!("worker {}", death.how()), "pid": death.pid });
-            if let Some(signal) = death.signal {
-                record["signal"] = signal.into();
-            }
-            if let Some(code) = death.exit_code {
-                record["exit_code"] = code.into();
-            }
-            if let Some(line) = death.stderr.last() {
-                record["stderr_tail"] = line.as_str().into();
-            }
-            record
-        }
-        TaskError::TimedOut(timed_out) => {
-            json!({ "message": error.to_string(), "limit_s": timed_out.limit.as_secs_f64() })
-        }
-        other => json!({ "message": other.to_string() }),
-    }
 }

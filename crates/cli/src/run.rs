@@ -16,10 +16,9 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    panic,
+    io,
     sync::{
-        Arc, Condvar, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, PoisonError,
         mpsc::{self, Receiver, Sender, TryRecvError},
     },
     task::{Wake, Waker},
@@ -33,11 +32,14 @@ use taskloom::{Cancel, Finished, Handle, NamedTask, Policy, Pool, TaskError, Vie
 use crate::{
     Stop,
     args::OnBadInput,
+    chunks::Chunks,
     exit,
-    input::{BadInput, Input, Origin},
-    plan::{Chunk, Plan},
+    input::{BadInput, Input, Origin, Source},
+    outcome::Done,
+    plan::Plan,
     program,
-    report::{Done, End, Report},
+    reader::{Credits, Reader},
+    report::{End, Report},
     signals, words,
 };
 
@@ -49,11 +51,6 @@ const GRACE: Duration = Duration::from_secs(10);
 const UNSEEN_GRACE: Duration = Duration::from_secs(1);
 /// How often a waiting run looks at its clocks.
 const TICK: Duration = Duration::from_millis(250);
-/// Under automatic chunks: how long a chunk should take, and when one is worth its trouble.
-const CHUNK_TIME: Duration = Duration::from_millis(2);
-const SHORT: Duration = Duration::from_micros(200);
-const SAMPLE: usize = 64;
-const MAX_CHUNK: usize = 1024;
 /// How much of an input is kept while it runs, to be shown if it fails.
 const KEPT: usize = 200;
 
@@ -71,11 +68,6 @@ pub(crate) fn run(plan: Plan) -> Result<u8, Stop> {
         End::Stop(_) => engine.pool.cancel_all(UNSEEN_GRACE),
         _ => engine.pool.join(),
     }
-    if engine.read == 0 && engine.skipped == 0 && matches!(end, End::Complete) && !engine.plan.allow_empty {
-        return Err(
-            Stop::new(exit::NO_INPUT, "no-input", "there is no input").help("`--allow-empty` makes that no error")
-        );
-    }
     report.ended(end, engine.read + engine.skipped)
 }
 
@@ -88,7 +80,11 @@ fn build(plan: &Plan) -> Result<Pool, Stop> {
     })
 }
 
-enum Message {
+pub(crate) fn no_thread(error: io::Error) -> Stop {
+    Stop::new(exit::FAILED, "no-thread", format!("cannot start a thread: {error}"))
+}
+
+pub(crate) enum Message {
     Input(Input, Result<NamedTask, taskloom::JsonFault>),
     InputEnd,
     /// The source itself failed.
@@ -141,8 +137,6 @@ struct Interrupted {
 
 impl Engine {
     fn new(plan: Arc<Plan>, pool: Pool, sender: Sender<Message>, messages: Receiver<Message>) -> Result<Self, Stop> {
-        let no_thread =
-            |error: std::io::Error| Stop::new(exit::FAILED, "no-thread", format!("cannot start a thread: {error}"));
         let credits = Arc::new(Credits::new(WINDOW.0.max(WINDOW.1 * plan.workers)));
         let signal = sender.clone();
         // A run that has ended hears nothing any more.
@@ -150,6 +144,7 @@ impl Engine {
         let reader = Reader { plan: plan.clone(), credits: credits.clone(), sender: sender.clone() };
         thread::Builder::new().name("taskloom-input".to_owned()).spawn(|| reader.run()).map_err(no_thread)?;
         let chunks = Chunks::new(&plan, pool.capabilities().runs_at_submission);
+        credits.give(chunks.window(plan.workers));
         Ok(Self {
             plan,
             patient: pool.with(Policy::new().grace(GRACE)),
@@ -182,7 +177,11 @@ impl Engine {
             }
             Ok(()) => match (&self.interrupted, self.bad.take()) {
                 (Some(interrupted), _) => End::Signal(interrupted.code),
-                (None, Some(bad)) => End::BadInput(bad),
+                (None, Some(bad)) => End::Input(bad),
+                (None, None) if self.read + self.skipped == 0 && !self.plan.allow_empty => {
+                    let stop = Stop::new(exit::NO_INPUT, "no-input", "there is no input");
+                    End::Input(stop.help("`--allow-empty` makes that no error"))
+                }
                 (None, None) => End::Complete,
             },
         }
@@ -193,8 +192,10 @@ impl Engine {
             let message = match self.messages.try_recv() {
                 Ok(message) => Some(message),
                 Err(TryRecvError::Empty) => {
-                    // Nothing more comes at once: what there is, goes.
-                    self.send_chunk();
+                    // A pipe may not fill a chunk for hours: what there is, goes. A file's next inputs are on their way.
+                    if self.plan.total.is_none() {
+                        self.send_chunk()?;
+                    }
                     report.idle()?;
                     self.messages.recv_timeout(TICK).ok()
                 }
@@ -204,6 +205,10 @@ impl Engine {
                 self.act(message, report)?;
             }
             self.keep_grace();
+        }
+        // After an interruption there are gaps that nothing will fill.
+        for done in std::mem::take(&mut self.held).into_values() {
+            report.done(&done, self.interrupted.is_some())?;
         }
         Ok(())
     }
@@ -219,8 +224,7 @@ impl Engine {
             }
             Message::InputEnd => {
                 self.input_ended = true;
-                self.send_chunk();
-                Ok(())
+                self.send_chunk()
             }
             Message::InputFailed(stop) => {
                 self.input_ended = true;
@@ -249,7 +253,7 @@ impl Engine {
         let mut open = Open {
             handle: None,
             origin: input.origin,
-            shown: words::shown(&input.text.as_shown(), KEPT),
+            shown: self.shown(input),
             in_bytes: input.text.len(),
             submitted: self.start.elapsed(),
         };
@@ -257,7 +261,7 @@ impl Engine {
             self.open.insert(number, open);
             self.chunks.waiting.push((number, task));
             if self.chunks.waiting.len() >= self.chunks.size {
-                self.send_chunk();
+                return self.send_chunk();
             }
             return Ok(());
         }
@@ -274,13 +278,22 @@ impl Engine {
         }
     }
 
+    fn shown(&self, input: &Input) -> String {
+        match self.plan.sources[input.origin.source] {
+            Source::Nothing => String::new(),
+            _ => words::shown(&input.text.as_shown(), KEPT),
+        }
+    }
+
     /// Takes a finished task's outcome.
     fn take(&mut self, number: u64, report: &mut Report) -> Result<(), Stop> {
         let Some(mut open) = self.open.remove(&number) else { return Ok(()) };
         let Some(handle) = open.handle.take() else { return Ok(()) };
         let summary = handle.summary();
         let result = handle.join();
-        self.chunks.learn(summary.as_ref());
+        if self.chunks.learn(summary.as_ref()) {
+            self.credits.give(self.chunks.window(self.plan.workers));
+        }
         self.deliver(number, open, result, summary, report)
     }
 
@@ -354,10 +367,11 @@ impl Engine {
         }
     }
 
-    fn send_chunk(&mut self) {
-        if !self.chunks.waiting.is_empty() {
-            self.chunks.send(&self.pool, &self.sender, &self.credits, self.plan.workers);
+    fn send_chunk(&mut self) -> Result<(), Stop> {
+        if self.chunks.waiting.is_empty() {
+            return Ok(());
         }
+        self.chunks.send(&self.pool, &self.sender, self.plan.workers)
     }
 }
 
@@ -372,190 +386,6 @@ impl Wake for Bell {
         if let Some(sender) = self.sender.lock().unwrap_or_else(PoisonError::into_inner).take() {
             // A run that has ended hears nothing any more.
             let _ = sender.send(Message::Finished(self.number));
-        }
-    }
-}
-
-/// Reads all sources, one after the other.
-struct Reader {
-    plan: Arc<Plan>,
-    credits: Arc<Credits>,
-    sender: Sender<Message>,
-}
-
-impl Reader {
-    fn run(self) {
-        // A bug in here must not leave the engine waiting for inputs.
-        let read = panic::catch_unwind(panic::AssertUnwindSafe(|| self.read()));
-        let last = match read {
-            Ok(Ok(())) => Message::InputEnd,
-            Ok(Err(stop)) => Message::InputFailed(stop),
-            Err(_) => Message::InputFailed(Stop::new(exit::BUG, "bug", "the thread that reads inputs panicked")),
-        };
-        let _ = self.sender.send(last);
-    }
-
-    fn read(&self) -> Result<(), Stop> {
-        for (number, source) in self.plan.sources.iter().enumerate() {
-            for input in source.inputs(number)? {
-                let input = input?;
-                let task = self.plan.fit.task(&input.text);
-                if !self.credits.take() || self.sender.send(Message::Input(input, task)).is_err() {
-                    return Ok(());
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// How many more inputs may be read before results have been written.
-struct Credits {
-    /// How many are left; none when nothing more is to be read.
-    left: Mutex<Option<usize>>,
-    more: Condvar,
-}
-
-impl Credits {
-    fn new(credits: usize) -> Self {
-        Self { left: Mutex::new(Some(credits)), more: Condvar::new() }
-    }
-
-    fn take(&self) -> bool {
-        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut left = self.more.wait_while(left, |left| *left == Some(0)).unwrap_or_else(PoisonError::into_inner);
-        if let Some(left) = &mut *left {
-            *left -= 1;
-        }
-        left.is_some()
-    }
-
-    fn give(&self, credits: usize) {
-        if let Some(left) = &mut *self.left.lock().unwrap_or_else(PoisonError::into_inner) {
-            *left += credits;
-        }
-        self.more.notify_one();
-    }
-
-    fn close(&self) {
-        *self.left.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        self.more.notify_one();
-    }
-}
-
-type Batch = Vec<(u64, NamedTask)>;
-
-/// Tasks that go together, and the threads that wait for them.
-struct Chunks {
-    size: usize,
-    /// Whether the size follows from what tasks take.
-    automatic: bool,
-    sample: (usize, Duration),
-    waiting: Batch,
-    batches: Option<Sender<Batch>>,
-    busy: usize,
-    threads: usize,
-    queue: Arc<Mutex<Option<Receiver<Batch>>>>,
-    aborted: Arc<AtomicBool>,
-}
-
-impl Chunks {
-    fn new(plan: &Plan, runs_at_submission: bool) -> Self {
-        let size = match plan.chunk {
-            // What runs at submission gains nothing from company.
-            Chunk::Fixed(size) if !runs_at_submission => size,
-            Chunk::Fixed(_) | Chunk::Auto => 1,
-        };
-        // Events say what each task took, and a chunk does not know; a pipe is to be answered line by line.
-        let automatic = plan.chunk == Chunk::Auto && !runs_at_submission && !plan.json && plan.total.is_some();
-        let (batches, queue) = mpsc::channel();
-        Self {
-            size,
-            automatic,
-            sample: (0, Duration::ZERO),
-            waiting: Vec::new(),
-            batches: Some(batches),
-            busy: 0,
-            threads: 0,
-            queue: Arc::new(Mutex::new(Some(queue))),
-            aborted: Arc::default(),
-        }
-    }
-
-    /// After a sample of short tasks the rest goes in chunks.
-    fn learn(&mut self, finished: Option<&Finished>) {
-        let Some(wall) = finished.filter(|_| self.automatic).and_then(|finished| finished.metrics.wall) else { return };
-        self.sample.0 += 1;
-        self.sample.1 += wall;
-        if self.sample.0 == SAMPLE {
-            self.automatic = false;
-            let mean = (self.sample.1 / SAMPLE as u32).max(Duration::from_nanos(1));
-            if mean < SHORT {
-                self.size = ((CHUNK_TIME.as_nanos() / mean.as_nanos()) as usize).clamp(1, MAX_CHUNK);
-            }
-        }
-    }
-
-    fn send(&mut self, pool: &Pool, sender: &Sender<Message>, credits: &Credits, workers: usize) {
-        let batch = std::mem::take(&mut self.waiting);
-        // Two per worker: one runs, one waits for it.
-        if self.threads < 2 * workers && self.busy >= self.threads {
-            let waiter = Waiter {
-                view: pool.with(Policy::new().chunk(self.size).window(self.size)),
-                queue: self.queue.clone(),
-                sender: sender.clone(),
-                aborted: self.aborted.clone(),
-            };
-            let started = thread::Builder::new().name("taskloom-chunk".to_owned()).spawn(|| waiter.run());
-            match started {
-                Ok(_) => {
-                    self.threads += 1;
-                    // So that the reader fills its chunk, and the one after it.
-                    credits.give(2 * self.size);
-                }
-                Err(error) if self.threads == 0 => log::warn!("no thread for chunks of tasks: {error}"),
-                Err(_) => {}
-            }
-        }
-        self.busy += 1;
-        if let Some(batches) = &self.batches {
-            // Read by a thread that ends after this sender.
-            let _ = batches.send(batch);
-        }
-    }
-
-    /// What has not started never will.
-    fn abort(&mut self) {
-        self.aborted.store(true, Ordering::Relaxed);
-        self.batches = None;
-    }
-}
-
-/// A thread that submits a chunk, waits for its results, and takes the next.
-struct Waiter {
-    view: View,
-    queue: Arc<Mutex<Option<Receiver<Batch>>>>,
-    sender: Sender<Message>,
-    aborted: Arc<AtomicBool>,
-}
-
-impl Waiter {
-    fn run(self) {
-        loop {
-            let next = self.queue.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Receiver::recv);
-            let Some(Ok(batch)) = next else { return };
-            let (numbers, tasks): (Vec<u64>, Vec<NamedTask>) = batch.into_iter().unzip();
-            let mut results = self.view.map(tasks);
-            for number in numbers {
-                let cancelled = self.aborted.load(Ordering::Relaxed);
-                let result = if cancelled { None } else { results.next() };
-                // A map that is dropped cancels what has not started.
-                let result = result.unwrap_or(Err(TaskError::Cancelled));
-                if self.sender.send(Message::Outcome(number, result)).is_err() {
-                    return;
-                }
-            }
-            let _ = self.sender.send(Message::ChunkDone);
         }
     }
 }

@@ -11,6 +11,11 @@ const WIDTH: usize = 72;
 /// How much of the line is shown before the caret when it is longer.
 const BEFORE: usize = 40;
 
+/// At which column the margin of line `number` is drawn.
+pub(crate) fn margin(number: u64) -> usize {
+    number.to_string().len() + 1
+}
+
 /// Draws line `number` with carets under `width` characters from `column`, both counted in characters from 0.
 pub(crate) fn draw(number: u64, text: &str, column: usize, width: usize, label: &str) -> Vec<String> {
     let characters: Vec<char> = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();

@@ -2,9 +2,7 @@
 
 use std::{fmt, io};
 
-use serde_json::json;
-
-use crate::exit;
+use crate::{event::Event, exit};
 
 /// An end with an exit code and, except for a reader that went away, a message.
 ///
@@ -13,13 +11,20 @@ use crate::exit;
 ///   help: did you mean `resize`? `taskloom tasks` lists the 4 tasks in this binary
 /// ```
 #[derive(Debug)]
-pub struct Stop {
+pub struct Stop(Box<Words>);
+
+// Boxed, because nearly every function here can fail, and nearly none does.
+#[derive(Debug)]
+struct Words {
     exit: u8,
     /// One word for programs that read `--json`.
     word: &'static str,
     message: String,
     /// Lines under the message, each as it is to be shown.
     lines: Vec<String>,
+    /// Where the margin of a snippet is, if the lines are one.
+    margin: Option<usize>,
+    notes: Vec<String>,
     reason: Option<String>,
     help: Option<String>,
 }
@@ -27,7 +32,17 @@ pub struct Stop {
 impl Stop {
     /// An end with this code and message; `word` names the kind of trouble for programs.
     pub fn new(exit: u8, word: &'static str, message: impl Into<String>) -> Self {
-        Self { exit, word, message: message.into(), lines: Vec::new(), reason: None, help: None }
+        let (lines, notes) = (Vec::new(), Vec::new());
+        Self(Box::new(Words {
+            exit,
+            word,
+            message: message.into(),
+            lines,
+            margin: None,
+            notes,
+            reason: None,
+            help: None,
+        }))
     }
 
     /// Wrong usage.
@@ -47,66 +62,78 @@ impl Stop {
     /// Adds a line, shown as it is.
     #[must_use]
     pub fn line(mut self, line: impl Into<String>) -> Self {
-        self.lines.push(line.into());
+        self.0.lines.push(line.into());
+        self
+    }
+
+    /// Adds a snippet, whose lines have their margin at this column. The notes will hang on it.
+    #[must_use]
+    pub(crate) fn snippet(mut self, lines: Vec<String>, margin: usize) -> Self {
+        self.0.lines = lines;
+        self.0.margin = Some(margin);
+        self
+    }
+
+    /// Adds something worth knowing.
+    #[must_use]
+    pub fn note(mut self, note: impl Into<String>) -> Self {
+        self.0.notes.push(note.into());
         self
     }
 
     /// Adds why.
     #[must_use]
     pub fn reason(mut self, reason: impl Into<String>) -> Self {
-        self.reason = Some(reason.into());
+        self.0.reason = Some(reason.into());
         self
     }
 
     /// Adds what to do.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.0.help = Some(help.into());
         self
     }
 
     /// The exit code.
     pub fn exit(&self) -> u8 {
-        self.exit
+        self.0.exit
     }
 
     /// The kind of trouble, for programs.
     pub fn word(&self) -> &'static str {
-        self.word
+        self.0.word
     }
 
     /// The message alone.
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     /// Whether the exit code says it all.
     pub fn is_quiet(&self) -> bool {
-        self.message.is_empty()
+        self.0.message.is_empty()
     }
 
     /// As one line of an event stream.
-    pub fn event(&self) -> serde_json::Value {
-        let mut event = json!({
-            "v": 1, "event": "error", "code": self.word, "message": self.message, "exit_code": self.exit,
-        });
-        for (key, text) in [("reason", &self.reason), ("help", &self.help)] {
-            if let Some(text) = text {
-                event[key] = text.as_str().into();
-            }
-        }
-        event
+    pub(crate) fn event(&self) -> Event {
+        Event::new("error")
+            .with("code", self.0.word)
+            .with("message", &self.0.message)
+            .with_some("reason", self.0.reason.as_ref())
+            .with_some("help", self.0.help.as_ref())
+            .with("exit_code", self.0.exit)
     }
 }
 
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {}", self.message)?;
-        self.lines.iter().try_for_each(|line| write!(f, "\n{line}"))?;
-        // Under a snippet the notes hang on its margin; under a plain message they are indented.
-        let mark = if self.lines.iter().any(|line| line.contains(" | ")) { "   = " } else { "  " };
-        self.reason.iter().try_for_each(|reason| write!(f, "\n{mark}reason: {reason}"))?;
-        self.help.iter().try_for_each(|help| write!(f, "\n{mark}help: {help}"))
+        write!(f, "error: {}", self.0.message)?;
+        self.0.lines.iter().try_for_each(|line| write!(f, "\n{line}"))?;
+        let mark = self.0.margin.map_or("  ".to_owned(), |margin| format!("{:margin$}= ", ""));
+        self.0.notes.iter().try_for_each(|note| write!(f, "\n{mark}{note}"))?;
+        self.0.reason.iter().try_for_each(|reason| write!(f, "\n{mark}reason: {reason}"))?;
+        self.0.help.iter().try_for_each(|help| write!(f, "\n{mark}help: {help}"))
     }
 }
 

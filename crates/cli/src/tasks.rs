@@ -30,8 +30,8 @@ pub(crate) struct Counts {
     pub(crate) sha256: String,
 }
 
-/// Counts bytes, lines and words of a file, and takes its SHA-256. Any file will do: words are what stands between
-/// ASCII white space.
+/// Counts a file's bytes, lines and words; takes its SHA-256. Any file will do: words are what stands between ASCII
+/// white space.
 #[task(name = "taskloom::count_words")]
 pub(crate) fn count_words(path: PathBuf) -> anyhow::Result<Counts> {
     let mut file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
@@ -58,8 +58,7 @@ pub(crate) fn count_words(path: PathBuf) -> anyhow::Result<Counts> {
     Ok(counts)
 }
 
-/// Computes for some 10 ms and gives a number that depends on the seed alone. It looks now and then whether it has been
-/// told to stop.
+/// Computes for some 10 ms; the result depends on the seed. It looks now and then whether it has been told to stop.
 #[task(name = "taskloom::spin")]
 pub(crate) fn spin(cx: &Context, seed: u64) -> u64 {
     let mut state = seed;
@@ -91,7 +90,7 @@ pub(crate) struct Fetched {
     pub(crate) bytes: usize,
 }
 
-/// Fetches `http://host:port/path` with a plain HTTP/1.0 request. No TLS.
+/// Fetches `http://host:port/path`, without TLS. The request is a plain HTTP/1.0 one.
 #[task(name = "taskloom::fetch")]
 pub(crate) fn fetch(url: String) -> anyhow::Result<Fetched> {
     let Some(rest) = url.strip_prefix("http://") else { bail!("only http:// is spoken here, not {url}") };
@@ -117,14 +116,14 @@ pub(crate) fn say(text: String) -> String {
     text
 }
 
-/// Reads through a null pointer: the process that runs it ends by SIGSEGV.
+/// Reads through a null pointer, and dies by SIGSEGV. So does the process that runs it.
 #[task(name = "taskloom::segfault")]
 pub(crate) fn segfault() -> u8 {
     eprintln!("about to follow a null pointer");
     crash::follow_null()
 }
 
-/// Ends the process that runs it, as a library might that calls `exit` on errors.
+/// Ends its process, as a library that calls `exit` does.
 #[task(name = "taskloom::exit_with")]
 pub(crate) fn exit_with(code: i32) {
     eprintln!("about to call exit({code})");

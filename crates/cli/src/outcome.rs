@@ -1,0 +1,147 @@
+//! How one input ended: the record of it, the words for it, and what else is known.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use taskloom::{Finished, TaskError};
+
+use crate::{input::Origin, words};
+
+/// One input's outcome, with what is known about its run.
+#[derive(Debug)]
+pub(crate) struct Done {
+    /// Number of the input, from 1.
+    pub(crate) number: u64,
+    pub(crate) origin: Origin,
+    /// The input for people, cut.
+    pub(crate) shown: String,
+    pub(crate) in_bytes: usize,
+    pub(crate) result: Result<Value, TaskError>,
+    pub(crate) finished: Option<Finished>,
+    /// When it was submitted, from the start of the run.
+    pub(crate) submitted: Duration,
+}
+
+impl Done {
+    pub(crate) fn wall(&self) -> Option<Duration> {
+        self.finished.as_ref()?.metrics.wall
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        Status::of(&self.result)
+    }
+}
+
+/// How an attempt ended, in the words of the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Status {
+    Ok,
+    Fail,
+    Panic,
+    Crash,
+    Timeout,
+    Memory,
+    Lost,
+    Cancelled,
+}
+
+impl Status {
+    pub(crate) const FAILURES: [Self; 6] =
+        [Self::Fail, Self::Panic, Self::Crash, Self::Timeout, Self::Memory, Self::Lost];
+
+    fn of(result: &Result<Value, TaskError>) -> Self {
+        match result {
+            Ok(_) => Self::Ok,
+            Err(TaskError::Panicked(_)) => Self::Panic,
+            Err(TaskError::Crashed(_)) => Self::Crash,
+            Err(TaskError::TimedOut(_)) => Self::Timeout,
+            Err(TaskError::OutOfMemory(_)) => Self::Memory,
+            Err(TaskError::Failed(_) | TaskError::Codec(_) | TaskError::Unsupported(_)) => Self::Fail,
+            Err(TaskError::Cancelled | TaskError::Closed) => Self::Cancelled,
+            Err(_) => Self::Lost,
+        }
+    }
+
+    /// For programs.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Fail => "fail",
+            Self::Panic => "panic",
+            Self::Crash => "crash",
+            Self::Timeout => "timeout",
+            Self::Memory => "memory",
+            Self::Lost => "lost",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// In a sentence: "2 crashed".
+    pub(crate) fn past(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Fail => "failed",
+            Self::Panic => "panicked",
+            Self::Crash => "crashed",
+            Self::Timeout => "timed out",
+            Self::Memory => "over memory",
+            Self::Lost => "lost",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// What is known of a failure, a line each.
+pub(crate) fn details(error: &TaskError) -> Vec<String> {
+    let mut lines = match error {
+        TaskError::Failed(failure) => {
+            let causes = failure.causes().map(|cause| format!("caused by: {cause}"));
+            std::iter::once(failure.message.clone()).chain(causes).collect()
+        }
+        TaskError::Panicked(panic) => match &panic.place {
+            Some(place) => vec![format!("{place}: {}", panic.message)],
+            None => vec![panic.message.clone()],
+        },
+        TaskError::Crashed(death) | TaskError::OutOfMemory(death) => {
+            let mut lines = vec![format!("worker {} {}; it was replaced", death.worker, death.how())];
+            lines.extend(death.stderr.last().map(|line| format!("last line on stderr: {line}")));
+            lines
+        }
+        other => vec![other.to_string()],
+    };
+    // Messages of several lines keep them; anything else that would move a cursor is escaped.
+    lines = lines.iter().flat_map(|line| line.lines()).map(|line| words::shown(line, 400)).collect();
+    lines
+}
+
+/// A failure for programs.
+pub(crate) fn record(error: &TaskError) -> Value {
+    match error {
+        TaskError::Failed(failure) => {
+            let causes: Vec<_> = failure.causes().collect();
+            let mut record = json!({ "message": failure.message });
+            if !causes.is_empty() {
+                record["causes"] = causes.into();
+            }
+            record
+        }
+        TaskError::Panicked(panic) => json!({ "message": panic.message, "at": panic.place }),
+        TaskError::Crashed(death) | TaskError::OutOfMemory(death) => {
+            let mut record = json!({ "message": format!("worker {}", death.how()), "pid": death.pid });
+            if let Some(signal) = death.signal {
+                record["signal"] = signal.into();
+            }
+            if let Some(code) = death.exit_code {
+                record["exit_code"] = code.into();
+            }
+            if let Some(line) = death.stderr.last() {
+                record["stderr_tail"] = line.as_str().into();
+            }
+            record
+        }
+        TaskError::TimedOut(timed_out) => {
+            json!({ "message": error.to_string(), "limit_s": timed_out.limit.as_secs_f64() })
+        }
+        other => json!({ "message": other.to_string() }),
+    }
+}
