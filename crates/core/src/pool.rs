@@ -242,10 +242,12 @@ impl Core {
     fn end(&self, how: Shutdown) {
         self.hub.close();
         let inside = ambient::belongs_to(self.hub.id());
-        // Tasks here may wait for tasks of the pool on whose worker this is.
-        let _lent = Lent::new().inspect_err(
-            |error| log::warn!(target: "taskloom", "the end of a pool is awaited on a worker that nobody can replace: {error}"),
-        );
+        // Tasks here may wait for tasks of another pool, on whose worker this is.
+        let _lent = (!inside).then(|| {
+            Lent::new().inspect_err(
+                |error| log::warn!(target: "taskloom", "a pool's end is awaited on a worker whose place nobody can take: {error}"),
+            )
+        });
         match how {
             Shutdown::Finish if inside => return,
             Shutdown::Finish => self.hub.wait_all_done(),

@@ -66,6 +66,7 @@ pub(crate) struct State {
     /// Tasks whose job has been taken from the queue, but that run inside the task that waits for them.
     pub(crate) in_place: Vec<Ticket>,
     pub(crate) closing: bool,
+    is_built: bool,
     /// Why a thread could not begin its work; the build asks for it.
     failure: Option<TaskError>,
     pub(crate) watch: Watch,
@@ -126,6 +127,7 @@ impl Crew {
             abandoned: 0,
             in_place: Vec::new(),
             closing: false,
+            is_built: false,
             failure: None,
             watch: Watch::default(),
             last: None,
@@ -163,7 +165,10 @@ impl Crew {
         while self.plan.init.is_some() && state.failure.is_none() && state.seats().any(|seat| !seat.ready) {
             state = unpoisoned(self.changed.wait(state));
         }
-        let Some(error) = state.failure.clone() else { return Ok(()) };
+        let Some(error) = state.failure.clone() else {
+            state.is_built = true;
+            return Ok(());
+        };
         state.closing = true;
         drop(state);
         self.ring_for_all();
@@ -199,7 +204,7 @@ impl Crew {
             Answer::Spare => Ok(self.spare.later()),
             Answer::Enough => Ok(Ring::default()),
             Answer::Nobody => Err(Exhausted::new(
-                "threads that may be abandoned: every worker is in a task whose time is over",
+                "workers (each is in a task whose time is over, and no other thread may be abandoned)",
                 self.plan.max_abandoned as u64,
             )
             .into()),
@@ -229,9 +234,9 @@ impl Crew {
     }
 
     fn hire_extra(self: &Arc<Self>, state: &mut State) -> Result<(), TaskError> {
-        let limit = self.plan.workers + self.plan.max_extra;
+        let limit = self.plan.workers.saturating_add(self.plan.max_extra);
         if state.seats().count() >= limit {
-            return Err(Exhausted::new("threads, to take the place of those that wait", limit as u64).into());
+            return Err(Exhausted::new("threads to take the place of those that wait", limit as u64).into());
         }
         let free = state.seats.iter().position(Option::is_none).unwrap_or(state.seats.len());
         self.hire(state, free as u32)
@@ -246,7 +251,7 @@ impl Crew {
         }
         let crew = self.clone();
         let thread = builder.spawn(move || worker::run(&crew, badge)).map_err(|error| {
-            Exhausted::new(format!("threads: the system starts no other ({error})"), state.seats().count() as u64)
+            Exhausted::new(format!("threads (the system starts no other: {error})"), state.seats().count() as u64)
         })?;
         state.hired += 1;
         let at = slot as usize;
@@ -284,15 +289,7 @@ impl Crew {
         }
         loop {
             // Dropped after the lock, being perhaps the last owner of somebody's values.
-            let done = match state.put_away(badge) {
-                Ok(done) => done,
-                Err(Gone) => {
-                    let settled = self.come_back(&mut state);
-                    drop(state);
-                    settled.into_iter().for_each(|left| left.settle(&self.hub));
-                    return None;
-                }
-            };
+            let done = state.put_away(badge)?;
             let surplus = !state.closing && state.muster.has_surplus();
             if !surplus && let Some((work, bell)) = self.take(&mut state, badge) {
                 drop(state);
@@ -391,22 +388,29 @@ impl Crew {
     }
 
     /// A thread ends, and says why if it could not begin.
-    pub(crate) fn leave(&self, badge: Badge, failure: Option<TaskError>) {
+    pub(crate) fn leave(self: &Arc<Self>, badge: Badge, failure: Option<TaskError>) {
         let mut state = self.lock();
-        let slot = badge.slot as usize;
-        if state.seat(badge).is_none() {
+        let Some(seat) = state.seats[badge.slot as usize].take_if(|seat| seat.badge == badge) else {
+            // It was abandoned, and has come back.
+            let left = self.come_back(&mut state);
+            drop(state);
+            left.into_iter().for_each(|left| left.settle(&self.hub));
             return;
-        }
-        let Some(seat) = state.seats[slot].take() else { return };
+        };
         if seat.stance == Stance::AtWork {
             state.muster.leave();
         }
         let stranded = failure.as_ref().and_then(|why| state.strand(why));
+        // An error of the build is told by the build.
+        let untold = failure.clone().filter(|_| state.is_built);
         state.failure = state.failure.take().or(failure);
         let before = state.last.replace(seat.thread);
         let keeper = if self.is_empty(&mut state) { state.keeper.take() } else { None };
         self.changed.notify_all();
         drop(state);
+        if let Some(error) = untold {
+            log::error!(target: "taskloom", "worker {} could not begin: {error}", badge.worker);
+        }
         stranded.into_iter().for_each(Stranded::fail);
         if let Some(before) = before {
             // It has left its seat: what it still does is to end, and to wait for the one before it.
@@ -490,9 +494,6 @@ impl Seat {
     }
 }
 
-/// The thread has no seat any more: it was abandoned.
-struct Gone;
-
 impl State {
     pub(crate) fn seats(&self) -> impl Iterator<Item = &Seat> {
         self.seats.iter().flatten()
@@ -508,9 +509,9 @@ impl State {
         }
     }
 
-    /// The thread is done with its errand, if it had one.
-    fn put_away(&mut self, badge: Badge) -> Result<Vec<Ticket>, Gone> {
-        let seat = self.seat(badge).ok_or(Gone)?;
+    /// The thread is done with its errand, if it had one. `None` if it was abandoned meanwhile.
+    fn put_away(&mut self, badge: Badge) -> Option<Vec<Ticket>> {
+        let seat = self.seat(badge)?;
         seat.told = false;
         seat.overdue = false;
         let was_stuck = seat.stance == Stance::Stuck;
@@ -525,7 +526,7 @@ impl State {
             done.extend(self.queue.unshare(errand.number));
             done.push(errand.ticket);
         }
-        Ok(done)
+        Some(done)
     }
 
     /// Jobs that nobody is left to run, if so.

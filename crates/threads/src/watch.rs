@@ -16,6 +16,7 @@ use crate::{
     crew::{Badge, Crew, Seat, Stance, State, Stranded},
     queue::Errand,
     sync::{Arc, MutexGuard, unpoisoned},
+    worker::guarded,
 };
 
 /// What is being watched.
@@ -41,6 +42,7 @@ pub(crate) struct Left {
     badge: Badge,
     errand: Option<Errand>,
     stranded: Option<Stranded>,
+    unreplaced: Option<TaskError>,
 }
 
 impl Watch {
@@ -98,10 +100,10 @@ impl Crew {
             match thread::Builder::new().name(name).spawn(move || crew.keep_watch()) {
                 Ok(thread) => state.watch.watcher = Some(thread),
                 Err(error) => {
-                    log::warn!(target: "taskloom", "no thread to wait for the end of a grace period ({error}): it ends now");
-                    let done = self.strike(&mut state, prey);
+                    let struck = self.strike(&mut state, prey);
                     drop(state);
-                    done.settle(&self.hub);
+                    log::warn!(target: "taskloom", "no thread to wait for the end of a grace period ({error}): it ends now");
+                    struck.settle(&self.hub);
                     return;
                 }
             }
@@ -117,9 +119,10 @@ impl Crew {
         while let Some(due) = state.watch.due(Instant::now()) {
             match due {
                 Ok(prey) => {
-                    let done = self.strike(&mut state, prey);
+                    let struck = self.strike(&mut state, prey);
                     drop(state);
-                    done.settle(&self.hub);
+                    // Loggers run there.
+                    guarded("the end of a grace period panicked", || struck.settle(&self.hub));
                     state = self.lock();
                 }
                 Err(when) => {
@@ -153,7 +156,7 @@ impl Crew {
 
     /// Leaves a thread behind: below the cap, and when the pool ends in any case.
     pub(crate) fn abandon(self: &Arc<Self>, state: &mut State, badge: Badge) -> Left {
-        let mut left = Left { badge, errand: None, stranded: None };
+        let mut left = Left { badge, errand: None, stranded: None, unreplaced: None };
         let closing = state.closing;
         if !closing && state.abandoned >= self.plan.max_abandoned {
             hold(state, badge);
@@ -173,7 +176,7 @@ impl Crew {
             state.muster.join();
             if let Err(error) = self.hire(state, badge.slot) {
                 state.muster.leave();
-                log::warn!(target: "taskloom", "worker {} was abandoned and cannot be replaced: {error}", badge.worker);
+                left.unreplaced = Some(error);
             }
         }
         left.stranded = self.cover(state);
@@ -235,6 +238,9 @@ impl Left {
         if let Some(errand) = &self.errand {
             let how = || format!("abandoned in task {} `{}`", errand.ticket.id(), errand.ticket.name());
             hub.emit(|| Event::worker_ended(self.badge.worker, std::process::id(), how()));
+        }
+        if let Some(error) = self.unreplaced {
+            log::warn!(target: "taskloom", "worker {} was abandoned and cannot be replaced: {error}", self.badge.worker);
         }
         self.stranded.into_iter().for_each(Stranded::fail);
     }

@@ -49,7 +49,8 @@ fn work(crew: &Arc<Crew>, badge: Badge, worker: &Worker) {
     }
 }
 
-fn guarded(what: &str, f: impl FnOnce()) {
+/// Runs what may panic in somebody else's code.
+pub(crate) fn guarded(what: &str, f: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
         log::error!(target: "taskloom", "{what}");
         // Its own drop may panic again.

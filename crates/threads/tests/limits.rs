@@ -12,7 +12,7 @@ use std::{
 };
 
 use common::{Gate, timed, until, watched};
-use taskloom_core::{Event, Policy, Retry, TaskError, task, task_fn};
+use taskloom_core::{Context, Event, Policy, Retry, TaskError, task, task_fn};
 use taskloom_threads::pool;
 
 const SHORT: Duration = Duration::from_millis(20);
@@ -200,4 +200,36 @@ fn the_late_result_of_an_abandoned_attempt_is_ignored() {
         pool.join();
         assert_eq!(pool.open_tasks(), 0);
     });
+}
+
+#[test]
+fn an_initialiser_that_hangs_does_not_hold_the_end() {
+    watched("an_initialiser_that_hangs_does_not_hold_the_end", || {
+        let gate = Gate::default();
+        let door = gate.clone();
+        let first_only = move |cx: &Context| {
+            if cx.slot() > 0 {
+                door.pass();
+            }
+            Ok::<_, String>(())
+        };
+        let pool = pool().workers(1).init_with(first_only).build().unwrap();
+        let view = (*pool).clone();
+        // The inner task would run on a lent thread, which never gets ready.
+        let outer = pool.submit(move || view.submit(|| ()).unwrap().join_timeout(Duration::MAX)).unwrap();
+        until(|| pool.backend().threads() == 2);
+        pool.cancel_all(SHORT);
+        assert!(matches!(outer.join(), Ok(Some(Err(TaskError::Cancelled)))));
+        assert_eq!((pool.backend().threads(), pool.backend().abandoned()), (0, 1));
+        gate.open();
+        until(|| pool.backend().abandoned() == 0);
+    });
+}
+
+#[test]
+fn as_many_threads_may_be_lent_as_there_are_numbers() {
+    let pool = pool().workers(2).max_extra(usize::MAX).max_abandoned(usize::MAX).build().unwrap();
+    let view = (*pool).clone();
+    let outer = move || view.submit(|| 1).unwrap().join_timeout(Duration::MAX).unwrap().unwrap();
+    assert_eq!(pool.submit(outer).unwrap().join().unwrap(), 1);
 }
