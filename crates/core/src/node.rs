@@ -32,7 +32,7 @@ use crate::{
     hub::Hub,
     job::{Cargo, Job},
     map::Inbox,
-    panic,
+    panic, park,
     policy::{DEFAULT_GRACE, Policy},
     task::{Reach, Task},
     waiters::Waiters,
@@ -228,6 +228,12 @@ impl Next {
             Self::Again { attempt, after, cargo } => {
                 let job = Job::new(work.clone(), attempt, item..item + 1, cargo);
                 if after.is_zero() {
+                    job.resubmit()
+                } else if work.head().core.capabilities.runs_at_submission {
+                    // No other thread runs it, least of all the clock's. Whoever ends it meanwhile ends the wait.
+                    let until = Instant::now().checked_add(after);
+                    // On a worker whose place nobody can take there is no pause.
+                    let _ = park::wait_until(until, |waker| work.poll(item, waker));
                     job.resubmit()
                 } else {
                     clock::submit_later(job, work.head().core.hub.id(), after)
