@@ -185,7 +185,11 @@ pub fn context_events<H: Harness>() {
     let pool = Setup::workers(2).events(&events).build::<H>();
     let again = pool.with(Policy::new().retry(Retry::failures(1)));
     let mut tasks = vec![
-        (pool.submit(reports::task(2)).expect("accepted"), Kind::Succeeded, "queued started1 progress progress finished1"),
+        (
+            pool.submit(reports::task(2)).expect("accepted"),
+            Kind::Succeeded,
+            "queued started1 progress progress finished1",
+        ),
         (pool.submit(ends::task(End::Error, 1)).expect("accepted"), Kind::Failed, "queued started1 finished1"),
         (pool.submit(ends::task(End::Panic, 1)).expect("accepted"), Kind::Panicked, "queued started1 finished1"),
         (
@@ -226,7 +230,11 @@ pub fn context_events<H: Harness>() {
         });
         assert_eq!(finished.worker, started);
         let outcome = handle.join();
-        assert_eq!(outcome.as_ref().map_or_else(TaskError::kind, |_| Kind::Succeeded), kind, "events and outcome agree");
+        assert_eq!(
+            outcome.as_ref().map_or_else(TaskError::kind, |_| Kind::Succeeded),
+            kind,
+            "events and outcome agree"
+        );
         assert_eq!(finished.error, outcome.err().map(|error| error.to_string()).unwrap_or_default());
     }
     // The tasks of the map, one after the other.
@@ -306,9 +314,8 @@ pub fn context_init<H: Harness>() {
     let pool = Setup::workers(3).init(Init::Makes(file.clone(), 5)).build::<H>();
     let workers = pool.capabilities().workers;
     let gate = scratch.gate("together");
-    let together: Vec<_> = (0..workers)
-        .map(|_| pool.submit(knows_together::task(gate.clone(), workers)).expect("accepted"))
-        .collect();
+    let together: Vec<_> =
+        (0..workers).map(|_| pool.submit(knows_together::task(gate.clone(), workers)).expect("accepted")).collect();
     let used: BTreeSet<u32> = together
         .into_iter()
         .map(|handle| {

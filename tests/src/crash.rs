@@ -262,7 +262,8 @@ pub fn crash_no_worker<H: Harness>() {
 /// There are no descriptors left for workers. Where none are needed, all is well.
 fn without_descriptors<H: Harness>() {
     // The number of the next descriptor is the number of those in use, if there are no gaps.
-    let next = std::fs::File::open("/dev/null").map(|file| std::os::fd::AsRawFd::as_raw_fd(&file)).expect("one is left");
+    let next =
+        std::fs::File::open("/dev/null").map(|file| std::os::fd::AsRawFd::as_raw_fd(&file)).expect("one is left");
     misdeeds::limit_descriptors(next.unsigned_abs().into());
     match H::build(Setup::workers(2)) {
         Ok(pool) => {

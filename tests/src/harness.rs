@@ -2,9 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use taskloom::{
-    Backend, Event, Handle, Pool, Portable, PortableTask, Task, TaskError, View, inline, procs, threads,
-};
+use taskloom::{Backend, Event, Handle, Pool, Portable, PortableTask, Task, TaskError, View, inline, procs, threads};
 
 use crate::{
     journal::Events,
@@ -33,8 +31,10 @@ pub struct Setup {
     drop_grace: Duration,
     metrics: bool,
     init: Option<Init>,
-    readers: Vec<Box<dyn FnMut(&Event) + Send>>,
+    readers: Vec<Reader>,
 }
+
+type Reader = Box<dyn FnMut(&Event) + Send>;
 
 /// The initialisers that the suite knows.
 #[derive(Debug, Clone)]
@@ -120,11 +120,8 @@ impl Setup {
 macro_rules! set_up {
     ($builder:expr, $setup:expr) => {{
         let setup = $setup;
-        let mut builder = $builder
-            .workers(setup.workers)
-            .seed(setup.seed)
-            .drop_grace(setup.drop_grace)
-            .metrics(setup.metrics);
+        let mut builder =
+            $builder.workers(setup.workers).seed(setup.seed).drop_grace(setup.drop_grace).metrics(setup.metrics);
         if let Some(items) = setup.queue_items {
             builder = builder.queue_items(items);
         }

@@ -8,7 +8,8 @@ use std::{
 };
 
 use taskloom::{
-    AsIs, Backend, Cancel, Handle, Kind, Policy, Pool, Retry, TaskError, TrySubmitError, Until, View, as_completed, wait,
+    AsIs, Backend, Cancel, Handle, Kind, Policy, Pool, Retry, TaskError, TrySubmitError, Until, View, as_completed,
+    wait,
 };
 
 use crate::{
@@ -301,18 +302,14 @@ pub fn life_nothing_left<H: Harness>() {
         // Some things are made once per process, by us or by the libraries below.
         round(&drop);
         let before = settled(|_| true);
-        let ends: [&dyn Fn(Pool<H::Backend>); 4] = [
-            &drop,
-            &|pool| pool.join(),
-            &|pool| pool.cancel_all(Duration::from_secs(20)),
-            &|pool| {
+        let ends: [&dyn Fn(Pool<H::Backend>); 4] =
+            [&drop, &|pool| pool.join(), &|pool| pool.cancel_all(Duration::from_secs(20)), &|pool| {
                 let scratch = Scratch::new();
                 let (running, queued) = filled(&scratch, &pool, 20);
                 drop(pool);
                 assert_eq!(running.handle().join().expect("what it returns"), 7);
                 drop(queued);
-            },
-        ];
+            }];
         for end in ends {
             round(end);
             let after = settled(|now| *now == before);
@@ -440,7 +437,8 @@ pub fn life_streams<H: Harness>() {
             assert_eq!(read, 0, "nothing is to be read, and it does not wait");
         }
         assert_eq!(pool.submit(prints::task("hello".to_owned())).expect("accepted").join().expect("runs"), 1);
-        let grandchild = pool.submit(leaves_grandchild::task()).expect("accepted").join().expect("does not wait for it");
+        let grandchild =
+            pool.submit(leaves_grandchild::task()).expect("accepted").join().expect("does not wait for it");
         assert_eq!(pool.submit(double::task(4)).expect("accepted").join().expect("the worker goes on"), 8);
         if !pool.capabilities().isolates {
             // Our own child then: it would keep this process's output open.
@@ -466,7 +464,8 @@ pub fn life_quiet<H: Harness>() {
             let pool = Setup::workers(2).build::<H>();
             let sum: u64 = pool.map((0..100).map(double::task)).map(|result| result.expect("runs")).sum();
             assert_eq!(sum, 99 * 100);
-            for outcome in [End::Error, End::Panic].map(|end| pool.submit(ends::task(end, 1)).expect("accepted").join()) {
+            for outcome in [End::Error, End::Panic].map(|end| pool.submit(ends::task(end, 1)).expect("accepted").join())
+            {
                 assert!(outcome.is_err());
             }
             if !at_once(&pool) {

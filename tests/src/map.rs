@@ -122,7 +122,8 @@ pub fn map_chunks<H: Harness>() {
     let expected: Vec<_> = pool.map((0..inputs).map(|number| ends::task(end_of(number), number))).map(shown).collect();
     for chunk in [1, 3, 30, 100] {
         let view = pool.with(Policy::new().chunk(chunk));
-        let results: Vec<_> = view.map((0..inputs).map(|number| ends::task(end_of(number), number))).map(shown).collect();
+        let results: Vec<_> =
+            view.map((0..inputs).map(|number| ends::task(end_of(number), number))).map(shown).collect();
         assert_eq!(results, expected, "chunks of {chunk}");
         let results = view.map_unordered((0..inputs).map(|number| ends::task(end_of(number), number)));
         assert_eq!(results.count(), 30, "chunks of {chunk}, as they finish");
@@ -265,8 +266,10 @@ pub fn map_edges<H: Harness>() {
         assert_eq!(one, [8], "fewer inputs than workers");
 
         let sizes = (0..20).map(|number| if number == 7 { 9 << 20 } else { number });
-        let giant: Vec<usize> =
-            view.map(sizes.clone().map(|size| echo::task(vec![1; size]))).map(|back| back.expect("runs").len()).collect();
+        let giant: Vec<usize> = view
+            .map(sizes.clone().map(|size| echo::task(vec![1; size])))
+            .map(|back| back.expect("runs").len())
+            .collect();
         assert!(giant.into_iter().eq(sizes), "one giant among small ones");
 
         let results = view.map((0..6).map(|number| many_bytes::task((5 << 20) + number)));
@@ -291,7 +294,8 @@ pub fn map_fair<H: Harness>() {
     // Quick ones first, so that chunks have grown when the slow one comes.
     for (name, policy) in [("automatic", Policy::new()), ("fixed", Policy::new().chunk(20))] {
         let gate = scratch.gate(name);
-        let input = (0..1000).map(|number| waits::task(if number == 700 { gate.clone() } else { open.clone() }, number));
+        let input =
+            (0..1000).map(|number| waits::task(if number == 700 { gate.clone() } else { open.clone() }, number));
         let mut results = pool.with(policy).map_unordered(input);
         let early: Vec<u64> = results.by_ref().take(999).map(|number| number.expect("runs")).collect();
         assert!(!early.contains(&700), "{name}");

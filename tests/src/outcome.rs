@@ -69,7 +69,7 @@ pub fn outcome_once<H: Harness>() {
         let handle = pool.submit(ends::task(end, number)).expect("accepted");
         let called = called.clone();
         handle.on_done(move |finished| called.lock().expect("not poisoned").push(finished.task));
-        if number % 7 == 0 {
+        if number.is_multiple_of(7) {
             handle.cancel();
         }
         (end, handle)
