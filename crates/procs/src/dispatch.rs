@@ -13,13 +13,14 @@ use taskloom_core::{Job, TaskError};
 
 use crate::{
     line::Line,
-    transport::PACKET,
     wire::{Control, Record},
 };
 
 /// Most items that wait inside one worker, and most messages it has not read.
 const MOST_WAITING: u32 = 64;
 const MOST_UNREAD: usize = 32;
+/// Most bytes that a worker has not read: more does not fit into a socket whatever the size of the messages.
+const MOST_BYTES: usize = 32 * 1024;
 /// How much work may wait inside a worker, by the time its tasks took lately. Longer tasks do not
 /// wait there at all: they stay in the queue, from where any worker takes them.
 const WAITING_TIME: f64 = 0.004;
@@ -136,7 +137,7 @@ pub(crate) struct Load {
 impl Load {
     /// Whether sending it may take until the worker reads.
     pub(crate) fn is_large(&self) -> bool {
-        self.jobs.iter().map(|(_, job)| weight(job)).sum::<usize>() > PACKET
+        self.jobs.iter().map(|(_, job)| weight(job)).sum::<usize>() > MOST_BYTES
     }
 }
 
@@ -261,7 +262,7 @@ impl Books {
         let mut sent = 0;
         while let Some(job) = self.queue.front() {
             let alone = idle.is_some() && jobs.is_empty();
-            let fits = room > 0 && bytes + weight(job) <= PACKET;
+            let fits = room > 0 && bytes + weight(job) <= MOST_BYTES;
             if !alone && !fits {
                 break;
             }

@@ -133,7 +133,7 @@ fn take_in(shared: &Shared, vital: &Arc<Vital>, server: Server, token: &str) -> 
         let _ = data.send(wire::encode(&Welcome::Refused));
     })?;
     vital.greeted.store(true, Ordering::Relaxed);
-    vital.listen(up.fd());
+    vital.listen([up.fd(), data.fd()]);
     let terms = Terms {
         pool: shared.hub.id(),
         worker: vital.worker,
@@ -185,7 +185,6 @@ fn wait_until_ready(shared: &Shared, line: &Arc<Line>, up: &Receiver) -> Result<
     loop {
         let message = match up.receive() {
             Received::Message(message) => message,
-            Received::Torn => continue,
             Received::Garbage(what) => return Err(StartError::new(format!("a worker began with {what}")).into()),
             Received::End => return Err(StartError::new("a worker ended before it was ready").into()),
         };

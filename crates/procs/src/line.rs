@@ -44,8 +44,8 @@ pub(crate) struct Vital {
 #[derive(Debug, Default)]
 struct VitalState {
     exit: Option<Exit>,
-    /// The up channel's descriptor, while it is open.
-    up: Option<RawFd>,
+    /// The descriptors of the up channel and the data channel, while they are open.
+    channels: Option<[RawFd; 2]>,
     verdict: String,
 }
 
@@ -87,18 +87,18 @@ impl Vital {
         Some(self.peak_memory.load(Ordering::Relaxed)).filter(|&peak| peak > 0)
     }
 
-    /// From now on the worker's death ends this stream; at once if it is dead.
-    pub(crate) fn listen(&self, up: RawFd) {
+    /// From now on the worker's death ends these streams; at once if it is dead.
+    pub(crate) fn listen(&self, channels: [RawFd; 2]) {
         let mut state = self.lock();
-        state.up = Some(up);
+        state.channels = Some(channels);
         if state.exit.is_some() {
-            os::socket::end_of_stream(up);
+            channels.into_iter().for_each(os::socket::end_of_stream);
         }
     }
 
-    /// The descriptor is about to be closed.
+    /// The descriptors are about to be closed.
     pub(crate) fn listen_no_more(&self) {
-        self.lock().up = None;
+        self.lock().channels = None;
     }
 
     /// Sends a signal to the worker's process group, if the worker lives.
@@ -122,7 +122,7 @@ impl Vital {
     }
 
     /// Reaps the worker if it has ended, and kills what is left of its group. What it sent before is
-    /// still read; then its stream ends, also if a grandchild holds the channel open.
+    /// still read; then its streams end, also if a grandchild holds the channels open.
     pub(crate) fn bury(&self) -> bool {
         let Doing::Ended(status) = self.child.doing() else { return false };
         let cpu = self.child.cpu_time();
@@ -137,9 +137,7 @@ impl Vital {
             Some(_) => String::new(),
         };
         state.exit = Some(Exit { status, cpu, verdict });
-        if let Some(up) = state.up {
-            os::socket::end_of_stream(up);
-        }
+        state.channels.into_iter().flatten().for_each(os::socket::end_of_stream);
         drop(state);
         self.ended.notify_all();
         true

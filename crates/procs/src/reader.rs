@@ -85,7 +85,6 @@ impl Reader<'_> {
         loop {
             let message = match up.receive() {
                 Received::Message(message) => message,
-                Received::Torn => continue,
                 Received::Garbage(what) => return self.accuse(&what),
                 Received::End => {
                     if self.line.vital.exit().is_none() {

@@ -8,11 +8,13 @@
 //!              ◀═══════ bytes ═══════════ up
 //! ```
 //!
-//! Three facts of ipc-channel 0.23 shape it. It trusts what it reads: so each packet's header is
-//! looked at before ipc-channel may have it, and a panic in there is caught. It cannot say
-//! that a sender is gone while a stray copy of its descriptor is open: so the owner of a receiver can end
-//! the stream itself. And it hides its descriptors, but not from `{:?}`, where both come from; the
-//! version is pinned, and a test says so if that changes.
+//! Four facts of ipc-channel 0.23 shape it. It sends a long message through a second socket of which
+//! it holds both ends: when the reader dies half way, the sender waits for ever; so here no message is
+//! longer than one packet, and longer ones are sent in parts. It trusts what it reads: so each packet's
+//! header is looked at before ipc-channel may have it, and a panic in there is caught. It cannot say that
+//! the other side is gone while a stray copy of its descriptor is open: so the owner of an end can end the
+//! stream itself. And it hides its descriptors, but not from `{:?}`, where they come from; the version is
+//! pinned, and a test says so if that changes.
 
 use std::{
     fmt::Debug,
@@ -20,7 +22,7 @@ use std::{
     os::fd::RawFd,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::{Arc, LazyLock},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
 use ipc_channel::{
@@ -33,8 +35,10 @@ use taskloom_core::StartError;
 
 use crate::os;
 
-/// Longest message that one socket packet carries, well below ipc-channel's own measure; the sending of longer ones waits for the reader.
-pub(crate) const PACKET: usize = 32 * 1024;
+/// Longest part of a message: well below what ipc-channel puts into one packet, and three fit into a socket.
+pub(crate) const PART: usize = 64 * 1024;
+/// Bytes of a packet beyond its part, at most.
+const OVERHEAD: u64 = 64;
 
 /// What goes through every channel. Users' values are bytes before they come here: a value that
 /// fails to encode inside ipc-channel would leave its attachments to the next message.
@@ -42,6 +46,8 @@ pub(crate) const PACKET: usize = 32 * 1024;
 struct Envelope {
     #[serde(serialize_with = "write_bytes", deserialize_with = "read_bytes")]
     bytes: Arc<ByteBuf>,
+    /// The message goes on in the next envelope.
+    more: bool,
     attachments: Vec<Attachment>,
 }
 
@@ -59,19 +65,48 @@ fn read_bytes<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<ByteBuf>, D::Err
 
 /// The sending end of a channel. Several threads may use it; a message is never torn by another.
 #[derive(Debug)]
-pub(crate) struct Sender(IpcSender<Envelope>);
+pub(crate) struct Sender {
+    channel: IpcSender<Envelope>,
+    fd: RawFd,
+    /// Held for the time of a message: its parts come one behind the other.
+    whole: Mutex<()>,
+}
 
 /// The other side has closed, or is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Gone;
 
 impl Sender {
-    /// Sends a message. Waits if the channel is full, and for the reader if the message is longer than [`PACKET`].
+    fn new(channel: IpcSender<Envelope>) -> Result<Self, StartError> {
+        let fd = descriptor(&channel)?;
+        Ok(Self { channel, fd, whole: Mutex::new(()) })
+    }
+
+    /// The descriptor, for [`os::socket::end_of_stream`].
+    pub(crate) fn fd(&self) -> RawFd {
+        self.fd
+    }
+
+    /// Sends a message. Waits while the channel is full; in the end for the reader, if the message has many parts.
     pub(crate) fn send(&self, bytes: Vec<u8>) -> Result<(), Gone> {
-        let envelope = Envelope { bytes: Arc::new(bytes.into()), attachments: Vec::new() };
+        // Nothing panics while it holds this lock.
+        let _whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
+        if bytes.len() <= PART {
+            return self.send_part(bytes, false);
+        }
+        let mut parts = bytes.chunks(PART).peekable();
+        while let Some(part) = parts.next() {
+            self.send_part(part.to_vec(), parts.peek().is_some())?;
+        }
+        Ok(())
+    }
+
+    fn send_part(&self, bytes: Vec<u8>, more: bool) -> Result<(), Gone> {
+        let envelope = Envelope { bytes: Arc::new(bytes.into()), more, attachments: Vec::new() };
         loop {
-            match self.0.send(envelope.clone()) {
+            match self.channel.send(envelope.clone()) {
                 Ok(()) => return Ok(()),
+                // A packet goes whole or not at all.
                 Err(IpcError::Io(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return Err(Gone),
             }
@@ -90,11 +125,9 @@ pub(crate) struct Receiver {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Received {
     Message(Vec<u8>),
-    /// A message that its sender never finished: it died, or was interrupted and sends it again.
-    Torn,
     /// Something that our own code does not send.
     Garbage(String),
-    /// Nothing more will come.
+    /// Nothing more will come; the last message may have been cut off by its sender's death.
     End,
 }
 
@@ -111,43 +144,62 @@ impl Receiver {
 
     /// Waits for a message.
     pub(crate) fn receive(&self) -> Received {
+        let mut message = match self.receive_part() {
+            Ok((part, false)) => return Received::Message(part),
+            Ok((part, true)) => part,
+            Err(other) => return other,
+        };
+        loop {
+            match self.receive_part() {
+                Ok((part, _)) if (message.len() + part.len()) as u64 > *LONGEST => {
+                    return Received::Garbage("a message longer than this machine's memory".to_owned());
+                }
+                Ok((part, more)) => {
+                    message.extend_from_slice(&part);
+                    if !more {
+                        return Received::Message(message);
+                    }
+                }
+                Err(other) => return other,
+            }
+        }
+    }
+
+    fn receive_part(&self) -> Result<(Vec<u8>, bool), Received> {
         // A packet of ipc-channel begins with its own length, then that of the message it is the first part of.
         let mut head = [0; 16];
         let size = loop {
             match os::socket::peek(self.fd, &mut head) {
                 Ok(Some(size)) => break size as u64,
-                Ok(None) => return Received::End,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Received::End,
+                Ok(None) | Err(_) => return Err(Received::End),
             }
         };
         let [packet, message] =
             [&head[..8], &head[8..]].map(|half| usize::from_ne_bytes(half.try_into().unwrap_or_default()) as u64);
-        if size < 16 || packet != size || message < size - 16 {
-            return Received::Garbage(format!("a packet of {size} bytes that is no message"));
-        }
-        if message > *LONGEST {
-            return Received::Garbage(format!("a message that claims to have {message} bytes"));
+        // `message` would be memory to set aside, and a second socket to read from: our own code never asks for that.
+        if packet != size || size < 16 || message != size - 16 || message > PART as u64 + OVERHEAD {
+            return Err(Received::Garbage(format!("a packet of {size} bytes that is no message")));
         }
         match catch_unwind(AssertUnwindSafe(|| self.channel.recv())) {
-            Ok(Ok(envelope)) => match Arc::try_unwrap(envelope.bytes) {
-                Ok(bytes) => Received::Message(bytes.into_vec()),
-                Err(shared) => Received::Message(shared.to_vec()),
-            },
-            Ok(Err(IpcError::Disconnected | IpcError::Io(_))) => Received::Torn,
-            Ok(Err(IpcError::SerializationError(error))) => Received::Garbage(error.to_string()),
-            Err(_) => Received::Garbage("a message that ipc-channel cannot read".to_owned()),
+            Ok(Ok(Envelope { bytes, more, .. })) => {
+                let bytes = Arc::try_unwrap(bytes).unwrap_or_else(|shared| (*shared).clone());
+                Ok((bytes.into_vec(), more))
+            }
+            Ok(Err(error)) => Err(Received::Garbage(error.to_string())),
+            Err(_) => Err(Received::Garbage("a message that ipc-channel cannot read".to_owned())),
         }
     }
 }
 
-/// A message is read into one piece of memory: one that cannot fit would abort us.
+/// A message is put together in memory: one that cannot fit would abort us.
 static LONGEST: LazyLock<u64> = LazyLock::new(os::files::machine_memory);
 
 /// The descriptor of one of ipc-channel's ends.
 fn descriptor(end: &impl Debug) -> Result<RawFd, StartError> {
     let text = format!("{end:?}");
-    let number = text.split_once("value: ").map(|(_, rest)| rest.trim_start_matches(|c: char| !c.is_ascii_digit()));
+    // A receiver shows `fd: Cell { value: 3 }`, a sender `fd: SharedFileDescriptor(3)`.
+    let number = text.split_once("fd: ").map(|(_, rest)| rest.trim_start_matches(|c: char| !c.is_ascii_digit()));
     number
         .and_then(|number| number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok())
         .ok_or_else(|| StartError::new(format!("this build of ipc-channel does not show its descriptors: {text}")))
@@ -205,8 +257,8 @@ impl Server {
     pub(crate) fn accept(self) -> Option<(Vec<u8>, Result<Lines, StartError>)> {
         let (_, hello) = catch_unwind(AssertUnwindSafe(|| self.server.accept())).ok()?.ok()?;
         let Hello { greeting, data, control, up } = hello;
-        let lines = Receiver::new(up).map(|up| Lines { data: Sender(data), control: Sender(control), up });
-        Some((greeting.into_vec(), lines))
+        let lines = || Ok(Lines { data: Sender::new(data)?, control: Sender::new(control)?, up: Receiver::new(up)? });
+        Some((greeting.into_vec(), lines()))
     }
 }
 
@@ -272,7 +324,7 @@ impl Ends {
         let ends = Self {
             data: Receiver::new(data_receiver)?,
             control: Receiver::new(control_receiver)?,
-            up: Sender(up_sender),
+            up: Sender::new(up_sender)?,
         };
         Ok((ends, Introduction { data, control, up }))
     }
@@ -295,18 +347,18 @@ mod tests {
 
     fn pair() -> (Sender, Receiver) {
         let (sender, receiver) = ipc::channel().unwrap();
-        (Sender(sender), Receiver::new(receiver).unwrap())
+        (Sender::new(sender).unwrap(), Receiver::new(receiver).unwrap())
     }
 
     #[test]
     fn messages_of_all_sizes_arrive() {
         let (sender, receiver) = pair();
-        let sizes = [0, 1, 1000, PACKET, 250_000, 5_000_000];
+        let sizes = [0, 1, 1000, PART, PART + 1, 250_000, 5_000_000];
         let thread = thread::spawn(move || sizes.map(|size| sender.send(vec![7; size])));
         for size in sizes {
             assert_eq!(receiver.receive(), Received::Message(vec![7; size]));
         }
-        assert_eq!(thread.join().unwrap(), [Ok(()); 6]);
+        assert_eq!(thread.join().unwrap(), [Ok(()); 7]);
         assert_eq!(receiver.receive(), Received::End);
     }
 
@@ -328,6 +380,26 @@ mod tests {
         thread::sleep(Duration::from_millis(20));
         os::socket::end_of_stream(fd);
         assert_eq!(thread.join().unwrap(), Received::End);
+    }
+
+    #[test]
+    fn a_sender_half_way_is_released_by_the_end() {
+        let (sender, receiver) = pair();
+        let fd = sender.fd();
+        let thread = thread::spawn(move || sender.send(vec![7; 50_000_000]));
+        thread::sleep(Duration::from_millis(20));
+        os::socket::end_of_stream(fd);
+        assert_eq!(thread.join().unwrap(), Err(Gone));
+        assert_eq!(receiver.receive(), Received::End);
+    }
+
+    #[test]
+    fn a_sender_half_way_is_released_by_the_readers_death() {
+        let (sender, receiver) = pair();
+        let thread = thread::spawn(move || sender.send(vec![7; 50_000_000]));
+        thread::sleep(Duration::from_millis(20));
+        drop(receiver);
+        assert_eq!(thread.join().unwrap(), Err(Gone));
     }
 
     #[test]

@@ -18,10 +18,11 @@ pub(crate) fn peek(fd: RawFd, head: &mut [u8]) -> io::Result<Option<usize>> {
     }
 }
 
-/// The socket's owner still reads what has arrived, and then finds the end, whoever else can write to it.
+/// The socket's owner still reads what has arrived, and then finds the end, whoever else can write to
+/// it; and nobody waits any more for room in it.
 pub(crate) fn end_of_stream(fd: RawFd) {
     // SAFETY: takes numbers only. It fails only if the socket has ended already.
-    unsafe { libc::shutdown(fd, libc::SHUT_RD) };
+    unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
 }
 
 /// Connects to the socket at this path, and leaves. Nothing happens if nobody is there.

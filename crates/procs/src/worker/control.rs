@@ -21,7 +21,7 @@ pub(super) fn run(control: &Receiver, gate: &Gate, up: &Up) -> ! {
                 Err(_) => os::process::kill_own_group(),
             },
             // The parent closes this channel by dying, or when this process has.
-            Received::End | Received::Torn | Received::Garbage(_) => os::process::kill_own_group(),
+            Received::End | Received::Garbage(_) => os::process::kill_own_group(),
         }
     }
 }
