@@ -147,7 +147,7 @@ impl Tee {
 }
 
 impl Drop for Tee {
-    /// Passes on what has been read, and ends the thread; unless that waits for our own standard error.
+    /// Passes on what has been read, and ends the thread. If nobody reads our own standard error that waits as any `eprintln!` would.
     fn drop(&mut self) {
         self.shared.ended.store(true, Ordering::Relaxed);
         self.shared.bell.ring();

@@ -38,7 +38,7 @@ fn storm(workers_count: usize, kills: usize, chunk: Option<usize>, large: bool, 
         fs::write(&path, "").unwrap();
         let pool = workers(workers_count);
         let over = AtomicBool::new(false);
-        let count = if large { 200 } else { 5000 };
+        let count = if large { 120 } else { 5000 };
         let outcomes: Vec<Result<(u64, Vec<u8>), TaskError>> = thread::scope(|scope| {
             scope.spawn(|| {
                 let mut state = seed;
@@ -54,7 +54,7 @@ fn storm(workers_count: usize, kills: usize, chunk: Option<usize>, large: bool, 
                     unsafe { libc::kill(pid as libc::pid_t, signal) };
                 }
             });
-            let size = |n: u64| if large && n % 2 == 0 { 3_000_000 } else { 10 };
+            let size = |n: u64| if large && n.is_multiple_of(2) { 1_000_000 } else { 10 };
             let tasks = (0..count).map(|n| mark::task(path.clone(), n, vec![n as u8; size(n)]));
             let outcomes = match chunk {
                 Some(size) => pool.with(Policy::new().chunk(size)).map(tasks).collect(),
