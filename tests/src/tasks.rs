@@ -220,7 +220,7 @@ impl Error for Outer {
 
 impl Error for Inner {}
 
-/// Where [`panics`] panics.
+/// Where [`panics()`] panics.
 pub const PANIC_PLACE: (&str, u32) = (file!(), line!() + 5);
 
 /// Panics with this text.
@@ -625,7 +625,7 @@ pub fn publish(view: View) -> u64 {
     key
 }
 
-/// Gives a pool to the task that [`drops_pool`] is; under which number.
+/// Gives a pool to the task that [`drops_pool()`] is; under which number.
 pub fn hand_over(pool: Pool) -> u64 {
     let key = NEXT_KEY.fetch_add(1, Ordering::Relaxed);
     lock(&POOLS).get_or_insert_default().insert(key, pool);

@@ -12,6 +12,8 @@
 //!
 //! Nobody depends on this crate directly, and what the expansions refer to, `__private`, is no API.
 
+#![forbid(unsafe_code)]
+
 mod entry;
 mod expand;
 mod function;

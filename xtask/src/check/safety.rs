@@ -15,13 +15,16 @@ use crate::{
 const FORBID: &[&str] = &["taskloom-core", "taskloom-macros", "taskloom", "taskloom-cli", "xtask"];
 
 /// Roots of those packages that only deny it, because they have a module in [`ALLOWED`], and why.
-const DENY: &[(&str, &str)] = &[("crates/cli/src/main.rs", "the demo's task that dereferences null is this program's own")];
+const DENY: &[(&str, &str)] =
+    &[("crates/cli/src/main.rs", "the demo's task that dereferences null is this program's own")];
 
 /// Files, or folders with a `/` at the end, in which unsafe code may stand, and why it has to.
 const ALLOWED: &[(&str, &str)] = &[
     ("crates/cli/src/crash.rs", "crashes on purpose, which safe code cannot"),
     ("crates/threads/src/cpu.rs", "asks the kernel for a thread's processor time and for the usable processors"),
     ("crates/procs/src/os/", "system calls about processes, signals and descriptors that std does not wrap"),
+    ("crates/procs/tests/", "dies in the ways that workers die, and stops and kills what it started"),
+    ("tests/compile-fail/", "what the macros refuse, unsafe functions among it; never run"),
     ("tests/src/misdeeds.rs", "does to a worker what tasks must not do, and asks the kernel what tests must know"),
 ];
 
