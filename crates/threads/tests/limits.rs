@@ -233,3 +233,31 @@ fn as_many_threads_may_be_lent_as_there_are_numbers() {
     let outer = move || view.submit(|| 1).unwrap().join_timeout(Duration::MAX).unwrap().unwrap();
     assert_eq!(pool.submit(outer).unwrap().join().unwrap(), 1);
 }
+
+static HANGING: Mutex<Option<Gate>> = Mutex::new(None);
+
+/// Hangs in its first two attempts.
+#[task]
+fn hangs_twice(cx: &Context) -> u32 {
+    let gate = HANGING.lock().unwrap().clone();
+    if cx.attempt() <= 2 {
+        gate.unwrap().pass();
+    }
+    cx.attempt()
+}
+
+#[test]
+fn each_attempt_that_hangs_is_left_behind() {
+    watched("each_attempt_that_hangs_is_left_behind", || {
+        let gate = Gate::default();
+        *HANGING.lock().unwrap() = Some(gate.clone());
+        let pool = pool().workers(3).build().unwrap();
+        // The second attempt's time is over before the first one's grace.
+        let policy = Policy::new().timeout(SHORT).grace(5 * SHORT).retry(Retry::timeouts(2)).allow_overlap();
+        let handle = pool.with(policy).submit(hangs_twice::task()).unwrap();
+        assert_eq!(handle.join().unwrap(), 3);
+        until(|| pool.backend().abandoned() == 2);
+        gate.open();
+        until(|| pool.backend().abandoned() == 0);
+    });
+}
