@@ -12,7 +12,8 @@ use std::{
 };
 
 use taskloom::{
-    Cancel, Finished, Handle, Kind, Policy, Retry, State, TaskError, Until, View, Waited, as_completed, wait,
+    Backend, Cancel, Finished, Handle, Kind, Policy, Pool, Retry, State, TaskError, Until, View, Waited, as_completed,
+    wait,
 };
 
 use crate::{
@@ -147,6 +148,7 @@ pub fn handle_state<H: Harness>() {
         let done = pool.submit(double::task(1)).expect("accepted");
         assert_eq!((done.state(), done.is_finished()), (State::Finished, true));
     } else {
+        quicken(&pool);
         let gates = [scratch.gate("first"), scratch.gate("second")];
         let handles = gates.each_ref().map(|gate| pool.submit(waits::task(gate.clone(), 7)).expect("accepted"));
         gates[0].wait_for(1);
@@ -174,6 +176,12 @@ pub fn handle_state<H: Harness>() {
     assert_ne!(other.id(), id);
     pool.join();
     assert!(!events.of(id).is_empty(), "and so do the events");
+}
+
+/// Runs some quick tasks: a backend that sends tasks ahead does so now.
+fn quicken<B: Backend>(pool: &Pool<B>) {
+    let quick: Vec<_> = (0..50).map(|number| pool.submit(double::task(number)).expect("accepted")).collect();
+    assert_eq!(wait(&quick, Until::All, None).done.len(), 50);
 }
 
 /// Looks at a handle until its task is finished.
@@ -207,6 +215,7 @@ pub fn handle_cancel<H: Harness>() {
         assert_eq!((done.state(), done.cancel()), (State::Finished, Cancel::TooLate));
         return;
     }
+    quicken(&pool);
     let gate = scratch.gate("busy");
     let busy = pool.submit(waits::task(gate.clone(), 7)).expect("accepted");
     gate.wait_for(1);
