@@ -93,7 +93,12 @@ fn a_waker_that_panics_harms_nobody() {
         let mut handle = pin!(pool.submit(move || door.pass()).unwrap());
         let bad = Waker::from(Arc::new(Panicking));
         assert!(handle.as_mut().poll(&mut Context::from_waker(&bad)).is_pending());
-        gate.open();
+        thread::spawn(move || {
+            thread::sleep(Duration::from_millis(10));
+            gate.open();
+        });
+        // Whoever waits behind the bad one is woken all the same.
+        wait([&*handle], Until::All, None);
         assert_eq!(pool.submit(|| 1).unwrap().join().unwrap(), 1);
         pool.join();
         assert_eq!(pool.open_tasks(), 0);

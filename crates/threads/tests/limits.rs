@@ -56,6 +56,21 @@ fn a_task_that_ends_within_its_grace_keeps_its_thread() {
 }
 
 #[test]
+fn a_grace_strikes_no_later_task_of_the_same_thread() {
+    watched("a_grace_strikes_no_later_task_of_the_same_thread", || {
+        let pool = pool().workers(1).build().unwrap();
+        let polite = Policy::new().timeout(SHORT).grace(20 * SHORT);
+        // Long enough to be seen when the watch is set, short enough to end before it strikes.
+        let task = task_fn(|cx| (until(|| cx.is_cancelled()), thread::sleep(SHORT)));
+        assert!(matches!(pool.with(polite).submit(task).unwrap().join(), Err(TaskError::TimedOut(_))));
+        // Runs when the grace of the first is over.
+        let next = task_fn(|cx| (thread::sleep(30 * SHORT), cx.worker()));
+        assert_eq!(pool.submit(next).unwrap().join().unwrap().1, 0);
+        assert_eq!(pool.backend().abandoned(), 0);
+    });
+}
+
+#[test]
 fn at_the_cap_tasks_fail_with_its_name_until_a_thread_comes_back() {
     watched("at_the_cap_tasks_fail_with_its_name", || {
         let pool = pool().workers(1).max_abandoned(1).build().unwrap();

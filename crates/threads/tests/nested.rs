@@ -152,6 +152,27 @@ fn a_map_that_may_not_wait_ends_with_the_reason() {
 }
 
 #[test]
+fn a_map_that_has_ended_stays_ended() {
+    watched("a_map_that_has_ended_stays_ended", || {
+        for ordered in [true, false] {
+            let pool = pool().workers(1).max_extra(0).build().unwrap();
+            let view = (*pool).clone();
+            let outer = move || {
+                let tasks = (0..10_u64).map(|n| move || n);
+                let mut results: Box<dyn Iterator<Item = _>> =
+                    if ordered { Box::new(view.map(tasks)) } else { Box::new(view.map_unordered(tasks)) };
+                let first = results.next();
+                // What it had under way gets outcomes now; they are nobody's any more.
+                view.cancel_all(Duration::from_secs(3600));
+                (first, results.next())
+            };
+            let (first, second) = pool.submit(outer).unwrap().join().unwrap();
+            assert!(matches!(first, Some(Err(TaskError::Exhausted(_)))) && second.is_none(), "{first:?}, {second:?}");
+        }
+    });
+}
+
+#[test]
 fn a_task_on_an_inline_pool_inside_a_worker_lends_that_workers_place() {
     watched("a_task_on_an_inline_pool_inside_a_worker", || {
         let threads = pool().workers(1).build().unwrap();
