@@ -55,7 +55,7 @@ impl Plan {
         let fit = task(&args.task)?;
         let mut plan = Self {
             fit,
-            backend: backend(args.backend.as_deref())?,
+            backend: backend(args.backend.as_deref(), backends())?,
             workers: workers(args.workers)?,
             chunk: chunk(&args.chunk)?,
             keep_order: args.keep_order,
@@ -180,11 +180,12 @@ pub(crate) fn task(name: &str) -> Result<Fit, Stop> {
     })
 }
 
-fn backend(asked: Option<&str>) -> Result<&'static str, Stop> {
-    let available = |name: &str| backends().iter().any(|(known, there)| *known == name && *there);
+/// Chooses among `known` backends, of which each is available here or not.
+fn backend(asked: Option<&str>, known: &[(&'static str, bool)]) -> Result<&'static str, Stop> {
+    let available = |name: &str| known.iter().any(|(known, there)| *known == name && *there);
     let preferred = ["threads", "procs", "inline"].into_iter().find(|name| available(name)).unwrap_or("inline");
     let Some(asked) = asked else { return Ok(preferred) };
-    match backends().iter().find(|(known, _)| *known == asked) {
+    match known.iter().find(|(name, _)| *name == asked) {
         Some((name, true)) => Ok(name),
         Some((name, false)) => {
             Err(Stop::new(exit::UNAVAILABLE, "backend-unavailable", format!("backend `{name}` is not available"))
@@ -192,9 +193,9 @@ fn backend(asked: Option<&str>) -> Result<&'static str, Stop> {
                 .help(format!("build with `--features {name}`, or use `-b {preferred}`")))
         }
         None => {
-            let known: Vec<_> = backends().iter().map(|(known, _)| format!("`{known}`")).collect();
-            let near = backends().iter().find(|(known, _)| is_near(asked, known));
-            let there_are = format!("there are {}", known.join(", "));
+            let names: Vec<_> = known.iter().map(|(name, _)| format!("`{name}`")).collect();
+            let there_are = format!("there are {}", names.join(", "));
+            let near = known.iter().find(|(name, _)| is_near(asked, name));
             let help = near.map_or(there_are.clone(), |(near, _)| format!("did you mean `{near}`? {there_are}"));
             let shown = words::shown(asked, 80);
             Err(Stop::usage("unknown-backend", format!("no backend named `{shown}`")).help(help))
@@ -312,13 +313,29 @@ mod tests {
         assert!(chunk("0").is_err() && chunk("some").is_err());
     }
 
+    const ALL: &[(&str, bool)] = &[("inline", true), ("threads", true), ("procs", true)];
+
     #[test]
     fn slips_of_backend_names_are_recognised() {
         for (typed, meant) in [("proc", "procs"), ("process", "procs"), ("thread", "threads"), ("Threads", "threads")] {
-            let help = backend(Some(typed)).unwrap_err().to_string();
+            let help = backend(Some(typed), ALL).unwrap_err().to_string();
             assert!(help.contains(&format!("did you mean `{meant}`?")), "{help}");
         }
-        assert!(!backend(Some("gpu")).unwrap_err().to_string().contains("did you mean"));
+        assert!(!backend(Some("gpu"), ALL).unwrap_err().to_string().contains("did you mean"));
+    }
+
+    #[test]
+    fn a_backend_that_was_left_out_is_unavailable() {
+        let few = &[("inline", true), ("threads", true), ("procs", false)];
+        let stop = backend(Some("procs"), few).unwrap_err();
+        assert_eq!(stop.exit(), exit::UNAVAILABLE);
+        assert_eq!(
+            stop.to_string(),
+            "error: backend `procs` is not available\n  reason: this binary was built without the `procs` feature\n  \
+             help: build with `--features procs`, or use `-b threads`"
+        );
+        assert_eq!(backend(None, few).unwrap(), "threads");
+        assert_eq!(backend(None, &[("inline", true), ("threads", false)]).unwrap(), "inline");
     }
 
     #[test]

@@ -212,10 +212,10 @@ impl Report {
     /// A word to whoever pressed Ctrl-C.
     pub(crate) fn stopping(&mut self, running: usize, grace: Duration) {
         let grace = grace.as_secs();
-        let running = if running > 0 {
-            format!("{} have", words::count(running, "running task"))
-        } else {
-            "what runs has".to_owned()
+        let running = match running {
+            0 => "what runs has".to_owned(),
+            1 => "1 running task has".to_owned(),
+            more => format!("{more} running tasks have"),
         };
         self.terminal.line(&format!("Stopping: {running} {grace}s to finish (Ctrl-C again kills)"));
     }

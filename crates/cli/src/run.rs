@@ -40,7 +40,8 @@ use crate::{
     program,
     reader::{Credits, Reader},
     report::{End, Report},
-    signals, words,
+    signals::{self, Seen},
+    words,
 };
 
 /// Inputs between reading and writing, at least, and for each worker.
@@ -95,7 +96,8 @@ pub(crate) enum Message {
     Outcome(u64, Result<Value, TaskError>),
     /// One more chunk thread is at rest.
     ChunkDone,
-    Signal(u8),
+    /// Look at the signals.
+    Signal,
 }
 
 /// An input that has been sent on its way.
@@ -125,6 +127,7 @@ struct Engine {
     skipped: usize,
     input_ended: bool,
     bad: Option<Stop>,
+    signals: Arc<Seen>,
     interrupted: Option<Interrupted>,
     chunks: Chunks,
 }
@@ -138,9 +141,14 @@ struct Interrupted {
 impl Engine {
     fn new(plan: Arc<Plan>, pool: Pool, sender: Sender<Message>, messages: Receiver<Message>) -> Result<Self, Stop> {
         let credits = Arc::new(Credits::new(WINDOW.0.max(WINDOW.1 * plan.workers)));
-        let signal = sender.clone();
-        // A run that has ended hears nothing any more.
-        signals::watch(move |code| drop(signal.send(Message::Signal(code)))).map_err(no_thread)?;
+        let signals = Arc::new(Seen::default());
+        let (seen, wake) = (signals.clone(), sender.clone());
+        let watching = signals::watch(move |code| {
+            seen.push(code);
+            // A run that has ended hears nothing any more.
+            let _ = wake.send(Message::Signal);
+        });
+        watching.map_err(no_thread)?;
         let reader = Reader { plan: plan.clone(), credits: credits.clone(), sender: sender.clone() };
         thread::Builder::new().name("taskloom-input".to_owned()).spawn(|| reader.run()).map_err(no_thread)?;
         let chunks = Chunks::new(&plan, pool.capabilities().runs_at_submission);
@@ -160,6 +168,7 @@ impl Engine {
             skipped: 0,
             input_ended: false,
             bad: None,
+            signals,
             interrupted: None,
             chunks,
         })
@@ -204,6 +213,9 @@ impl Engine {
             if let Some(message) = message {
                 self.act(message, report)?;
             }
+            while let Some(code) = self.signals.pop() {
+                self.interrupt(code, report);
+            }
             self.keep_grace();
         }
         // After an interruption there are gaps that nothing will fill.
@@ -240,10 +252,8 @@ impl Engine {
                 self.chunks.busy -= 1;
                 Ok(())
             }
-            Message::Signal(code) => {
-                self.interrupt(code, report);
-                Ok(())
-            }
+            // It only ended a wait: it may have come behind many inputs, each of which takes its time inline.
+            Message::Signal => Ok(()),
         }
     }
 

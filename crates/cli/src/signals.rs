@@ -1,6 +1,10 @@
 //! Ctrl-C and a request to end, as messages.
 
-use std::{io, process, thread};
+use std::{
+    io, process,
+    sync::{Mutex, PoisonError},
+    thread,
+};
 
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
@@ -23,4 +27,19 @@ pub(crate) fn watch(mut tell: impl FnMut(u8) + Send + 'static) -> io::Result<()>
         }
     })?;
     Ok(())
+}
+
+/// Signals that have come and have not been acted on.
+#[derive(Debug, Default)]
+pub(crate) struct Seen(Mutex<Vec<u8>>);
+
+impl Seen {
+    pub(crate) fn push(&self, code: u8) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(code);
+    }
+
+    /// One of them. Which does not matter: the first one acted on names the exit code, later ones hurry.
+    pub(crate) fn pop(&self) -> Option<u8> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
 }

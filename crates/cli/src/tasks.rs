@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use taskloom::{Context, task};
+use taskloom::task;
 
 use crate::crash;
 
@@ -58,20 +58,15 @@ pub(crate) fn count_words(path: PathBuf) -> anyhow::Result<Counts> {
     Ok(counts)
 }
 
-/// Computes for some 10 ms; the result depends on the seed. It looks now and then whether it has been told to stop.
+/// Computes for some 10 ms; the result depends on the seed.
 #[task(name = "taskloom::spin")]
-pub(crate) fn spin(cx: &Context, seed: u64) -> u64 {
-    let mut state = seed;
-    for _ in 0..100 {
-        if cx.is_cancelled() {
-            break;
-        }
-        // A step of PCG's linear congruential generator (O'Neill 2014): a chain that no compiler shortens.
-        for _ in 0..100_000 {
-            state = black_box(state).wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        }
-    }
-    state
+pub(crate) fn spin(seed: u64) -> u64 {
+    // Not optimised, a step takes ten times as long.
+    let steps = if cfg!(debug_assertions) { 1_000_000 } else { 10_000_000 };
+    // PCG's linear congruential generator (O'Neill 2014): a chain that no compiler shortens.
+    (0..steps).fold(seed, |state, _| {
+        black_box(state).wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407)
+    })
 }
 
 /// Waits so many milliseconds, and gives them back.

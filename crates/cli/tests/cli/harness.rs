@@ -1,0 +1,110 @@
+//! A command line to type, a folder to type it in, and what came of it.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+/// A folder of a test's own, gone with it.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("cli-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&path).expect("a folder");
+        Self(path)
+    }
+
+    pub(crate) fn with(self, name: impl AsRef<OsStr>, content: impl AsRef<[u8]>) -> Self {
+        fs::write(self.0.join(name.as_ref()), content).expect("a file");
+        self
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The program, to be run here with these words.
+    pub(crate) fn command(&self, words: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_taskloom"));
+        command.args(words.split_whitespace()).current_dir(&self.0).stdin(Stdio::null());
+        command.env_remove("RUST_LOG").env("NO_COLOR", "1").env("LC_ALL", "C");
+        command
+    }
+
+    pub(crate) fn run(&self, words: &str) -> Ran {
+        Ran::of(words, self.command(words).output().expect("it starts"))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Runs the program where it needs no files.
+pub(crate) fn run(words: &str) -> Ran {
+    Folder::new().run(words)
+}
+
+/// What a run left behind.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    words: String,
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Ran {
+    pub(crate) fn of(words: &str, output: Output) -> Self {
+        Self {
+            words: words.to_owned(),
+            code: output.status.code(),
+            out: String::from_utf8(output.stdout).expect("text"),
+            err: String::from_utf8(output.stderr).expect("text"),
+        }
+    }
+
+    /// Checks the exit code.
+    #[track_caller]
+    pub(crate) fn code(self, expected: i32) -> Self {
+        assert_eq!(self.code, Some(expected), "{self:#?}");
+        assert!(!self.err.contains("panicked at crates/cli/src/"), "the program panicked: {self:#?}");
+        self
+    }
+
+    /// Checks that standard error has this text.
+    #[track_caller]
+    pub(crate) fn says(self, text: &str) -> Self {
+        assert!(self.err.contains(text), "no `{text}` in what `{}` said:\n{}", self.words, self.err);
+        self
+    }
+
+    /// Checks that standard error is this text.
+    #[track_caller]
+    pub(crate) fn says_exactly(self, text: &str) -> Self {
+        assert_eq!(self.err, text, "{}", self.words);
+        self
+    }
+
+    /// Checks that there is no result.
+    #[track_caller]
+    pub(crate) fn no_results(self) -> Self {
+        assert_eq!(self.out, "", "{}", self.words);
+        self
+    }
+
+    /// The results, sorted.
+    pub(crate) fn sorted(&self) -> Vec<&str> {
+        let mut lines: Vec<&str> = self.out.lines().collect();
+        lines.sort_unstable();
+        lines
+    }
+}

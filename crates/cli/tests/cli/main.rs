@@ -1,0 +1,10 @@
+//! Drives the real program: what people type, what they see, and the exit code.
+
+mod harness;
+
+mod demo;
+mod ends;
+mod events;
+mod listing;
+mod refusals;
+mod running;
