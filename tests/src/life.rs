@@ -8,8 +8,8 @@ use std::{
 };
 
 use taskloom::{
-    AsIs, Backend, Cancel, Handle, Kind, Policy, Pool, Retry, TaskError, TrySubmitError, Until, View, as_completed,
-    wait,
+    AsIs, Backend, Cancel, Handle, Kind, Policy, Pool, Retry, State, TaskError, TrySubmitError, Until, View,
+    as_completed, wait,
 };
 
 use crate::{
@@ -158,6 +158,8 @@ pub fn life_closed<H: Harness>() {
         assert!(taken.collect::<Result<Vec<_>, _>>().is_ok());
     } else {
         let (gate, running) = held(&scratch, &pool);
+        let running = running.handle();
+        eventually("it is known to run, and takes no room", || running.state() == State::Running);
         let queued = [1, 2].map(|number| pool.try_submit(double::task(number)).expect("there is room"));
         let back = pool.try_submit(double::task(21)).expect_err("there is no room");
         assert!(matches!(back, TrySubmitError::Full(_)), "{back:?}");
@@ -165,7 +167,7 @@ pub fn life_closed<H: Harness>() {
         gate.open();
         // Waits until there is room again.
         assert_eq!(pool.submit::<_, AsIs>(task).expect("accepted").join().expect("runs"), 42);
-        assert_eq!(running.handle().join().expect("runs"), 7);
+        assert_eq!(running.join().expect("runs"), 7);
         assert_eq!(queued.map(|handle| handle.join().expect("runs")), [2, 4]);
     }
     pool.join();
