@@ -49,10 +49,8 @@ pub(super) fn run(stage: &mut Stage, path: Option<&Path>) -> Result<Speeds, Stop
     let size = mib(files.bytes as f64);
     stage.heading('c', &format!("Computing: words, lines and SHA-256 of {} files, {size} MiB", files.paths.len()))?;
     stage.faint(&what)?;
-    if files.bounded {
-        stage.faint(&format!("(the first {} MiB of them, in order of their names)", MOST_BYTES >> 20))?;
-    }
-    stage.faint(&format!("(best of {ROUNDS} rounds)"))?;
+    let bound = if files.bounded { format!("the first {} MiB of them, ", MOST_BYTES >> 20) } else { String::new() };
+    stage.faint(&format!("({bound}best of {ROUNDS} rounds)"))?;
     // So that the first backend does not pay for the disk.
     for path in &files.paths {
         let _ = fs::read(path);
@@ -65,7 +63,7 @@ pub(super) fn run(stage: &mut Stage, path: Option<&Path>) -> Result<Speeds, Stop
         stage.line(&row.text(&format!("{} MiB/s", mib(rate(row))), done[0].took, best))?;
     }
     let Totals { lines, words, digest, .. } = &expected;
-    stage.faint(&format!("equal totals each time: {lines} lines, {words} words, digest {}", &digest[..16]))?;
+    stage.faint(&format!("equal totals each time: {lines} lines, {words} words, {}", &digest[..12]))?;
     let find = |backend| done.iter().find(|row| row.backend == backend).map(rate);
     Ok(Speeds { inline: rate(&done[0]), threads: find("threads"), procs: find("procs") })
 }
@@ -128,7 +126,7 @@ fn folder(path: Option<&Path>) -> (PathBuf, String) {
     let sources = cargo.map(|cargo| cargo.join("registry/src"));
     match sources.filter(|sources| sources.is_dir()) {
         Some(sources) => {
-            let what = format!("(the sources that cargo unpacked to build this: {})", sources.display());
+            let what = format!("(sources that cargo has unpacked, in {})", sources.display());
             (sources, what)
         }
         None => (PathBuf::from("."), "(cargo has unpacked no sources here: the current folder instead)".to_owned()),

@@ -34,7 +34,7 @@ pub(super) fn run(stage: &mut Stage) -> Result<Option<Survived>, Stop> {
     }
     let tone = if failed == 0 { Tone::Good } else { Tone::Bad };
     let verdict = terminal::paint(&format!("{} of {GOOD}", seen.good), tone, stage.colour);
-    stage.line(&format!("procs           {verdict} good tasks succeeded; dead workers were replaced"))?;
+    stage.line(&format!("procs           {verdict} good tasks succeeded; the dead were replaced"))?;
     stage.line("inline, threads not tried: the first of the three would end this demo")?;
     if failed > 0 {
         return Err(Stop::new(
@@ -89,11 +89,8 @@ fn submit_all(workers: usize) -> Result<Seen, TaskError> {
 
     let good = handles.into_iter().filter_map(|handle| handle.join().ok()).count();
     let worker = |finished: Option<taskloom::Finished>| finished.and_then(|finished| finished.worker);
-    let mut bad = vec![
-        ended("segfault()", null, worker),
-        ended("exit_with(3)", exit, worker),
-        ended("panic_with(..)", panic, worker),
-    ];
+    let mut bad =
+        vec![ended("segfault", null, worker), ended("exit_with", exit, worker), ended("panic_with", panic, worker)];
     pool.join();
     let pids = pids.lock().unwrap_or_else(PoisonError::into_inner);
     for bad in &mut bad {
@@ -130,6 +127,6 @@ fn show(stage: &mut Stage, bad: &Bad) -> Result<(), Stop> {
         Ok(()) => ("?", "succeeded".to_owned(), None),
     };
     let word = terminal::paint(word, Tone::Bad, stage.colour);
-    stage.line(&format!("{word}  {:<15} {how}", bad.name))?;
-    last.map_or(Ok(()), |last| stage.line(&format!("{:23}{last}", "")))
+    stage.line(&format!("{word} {:<10} {how}", bad.name))?;
+    last.map_or(Ok(()), |last| stage.line(&format!("{:17}{last}", "")))
 }

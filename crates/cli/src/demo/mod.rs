@@ -125,10 +125,10 @@ fn next(stage: &mut Stage) -> Result<(), Stop> {
     for (command, what) in [
         (format!("{program} tasks"), "what can be run"),
         (format!("{program} run spin --range 0..200"), "200 tasks on all cores"),
-        (format!("{program} run count_words --files '**/*.rs' -b procs"), "the same on files, in processes"),
-        (format!("{program} run exit_with --range 0..3 -b procs"), "and what a death looks like"),
+        (format!("{program} run count_words --files '**/*.rs' -b procs"), "files, in processes"),
+        (format!("{program} run exit_with --range 0..3 -b procs"), "what a death looks like"),
     ] {
-        stage.out.line(format!("  {command:<52}  {what}").trim_end())?;
+        stage.out.line(format!("  {command:<51}  {what}").trim_end())?;
     }
     Ok(())
 }

@@ -27,8 +27,8 @@ pub(super) struct Speeds {
 pub(super) const MANY: usize = 64;
 
 pub(super) fn run(stage: &mut Stage) -> Result<Speeds, Stop> {
-    let delay = words::time(DELAY);
-    stage.heading('b', &format!("Waiting: {REQUESTS} requests to a web server here that answers after {delay}"))?;
+    let delay = DELAY.as_millis();
+    stage.heading('b', &format!("Waiting: {REQUESTS} requests to a web server here that answers after {delay} ms"))?;
     let server = Server::start(DELAY).map_err(|error| broken("cannot start a web server on 127.0.0.1", error))?;
     let mut done: Vec<Row> = Vec::new();
     for (backend, workers) in [("inline", 1), ("threads", 2), ("threads", MANY), ("procs", 2)] {
