@@ -21,6 +21,11 @@ fn echo(bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
+#[task]
+fn length(bytes: Vec<u8>) -> usize {
+    bytes.len()
+}
+
 fn main() -> Result<(), TaskError> {
     taskloom_procs::init();
     if let Some(name) = std::env::args().nth(1) {
@@ -49,6 +54,11 @@ fn main() -> Result<(), TaskError> {
         let rate = count as f64 / start.elapsed().as_secs_f64();
         println!("{count} tasks, 2 workers, run {round}: {rate:>8.0} a second ({submitted:.1?} to submit)");
     }
+    let bytes = vec![7; 64 << 10];
+    let start = Instant::now();
+    let handles: Vec<_> = (0..10_000).map(|_| pool.submit(length::task(bytes.clone()))).collect::<Result<_, _>>()?;
+    handles.into_iter().try_for_each(|handle| handle.join().map(drop))?;
+    println!("tasks of 64 KiB, 2 workers:       {:>8.0} a second", 10_000.0 / start.elapsed().as_secs_f64());
     let start = Instant::now();
     let count = 1_000_000_u64;
     let sum: u64 = pool.map((0..count).map(|n| add::task(n, 1))).sum::<Result<u64, _>>()?;

@@ -217,7 +217,11 @@ impl Shared {
         }
         if load.is_large() {
             let (this, line) = (self.clone(), load.line.clone());
-            line.send_patiently(move || this.deliver(load));
+            line.send_patiently(move || {
+                this.deliver(load);
+                // The worker may have answered everything while it was still being sent to.
+                this.pump();
+            });
         } else {
             self.deliver(load);
         }

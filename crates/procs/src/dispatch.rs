@@ -13,6 +13,7 @@ use taskloom_core::{Job, TaskError};
 
 use crate::{
     line::Line,
+    transport::PART,
     wire::{Control, Record},
 };
 
@@ -135,9 +136,10 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Whether sending it may take until the worker reads.
+    /// Whether sending it may take until the worker reads. What is more than [`MOST_BYTES`] goes to a
+    /// worker that has read everything, so that one packet finds room.
     pub(crate) fn is_large(&self) -> bool {
-        self.jobs.iter().map(|(_, job)| weight(job)).sum::<usize>() > MOST_BYTES
+        self.jobs.iter().map(|(_, job)| weight(job)).sum::<usize>() > PART
     }
 }
 
@@ -408,6 +410,7 @@ impl Books {
         orders: &mut Vec<Order>,
     ) -> Result<(), Nonsense> {
         let now = Instant::now();
+        let closing = matches!(self.phase, Phase::Closing { .. });
         let Some(lane) = self.lane_of(line.worker()) else { return Ok(()) };
         let mut kills = Vec::new();
         for record in records {
@@ -426,6 +429,10 @@ impl Books {
                         if let Stage::Ready(line) = &lane.stage {
                             orders.push((line.clone(), Control::Cancel { token, item }));
                         }
+                    }
+                    // It had begun before it could be told with the others.
+                    if let (true, Stage::Ready(line)) = (closing, &lane.stage) {
+                        orders.push((line.clone(), Control::Cancel { token, item }));
                     }
                     lane.running = Some(Running { token, item, since: now });
                 }

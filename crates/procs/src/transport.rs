@@ -35,8 +35,9 @@ use taskloom_core::StartError;
 
 use crate::os;
 
-/// Longest part of a message: well below what ipc-channel puts into one packet, and three fit into a socket.
-pub(crate) const PART: usize = 64 * 1024;
+/// Longest part of a message: well below what ipc-channel puts into one packet (212,448 bytes). A
+/// packet of this size goes into an empty socket at once.
+pub(crate) const PART: usize = 128 * 1024;
 /// Bytes of a packet beyond its part, at most.
 const OVERHEAD: u64 = 64;
 
