@@ -414,6 +414,8 @@ pub fn handle_on_done_calls<H: Harness>() {
             gate.open();
         }
         let running = pool.submit(waits::task(gate.clone(), 7)).expect("accepted");
+        // Begun: a `cancel_all` would rightly cancel it before.
+        gate.wait_for(1);
         let (send, receive) = channel();
         let last = pool.submit(double::task(1)).expect("accepted");
         last.on_done(move |_| {
