@@ -164,6 +164,40 @@ fn a_running_task_that_does_not_listen_is_killed() {
     });
 }
 
+#[task]
+fn leave_a_trace(path: std::path::PathBuf) -> u64 {
+    std::fs::write(path, "").unwrap();
+    7
+}
+
+#[test]
+fn what_the_end_of_the_pool_cancels_has_not_begun() {
+    within(120, || {
+        let path = std::env::temp_dir().join(format!("taskloom-trace-{}", std::process::id()));
+        let mut cancelled = 0;
+        for _ in 0..150 {
+            let _ = std::fs::remove_file(&path);
+            let pool = Arc::new(workers(2));
+            let first = pool.submit(leave_a_trace::task(path.clone())).unwrap();
+            let second = pool.submit(add::task(1, 1)).unwrap();
+            let same = pool.clone();
+            second.on_done(move |_| same.cancel_all(Duration::from_secs(20)));
+            let outcome = first.join();
+            pool.join();
+            match outcome {
+                Ok(value) => assert_eq!(value, 7),
+                Err(TaskError::Cancelled) => {
+                    cancelled += 1;
+                    assert!(!path.exists(), "its body ran");
+                }
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        println!("{cancelled} of 150 were cancelled");
+        let _ = std::fs::remove_file(&path);
+    });
+}
+
 #[test]
 fn queue_timeouts_and_deadlines_hold() {
     within(60, || {
