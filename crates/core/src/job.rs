@@ -119,7 +119,7 @@ impl Job {
     /// The worker gave the items from `from` on back without having started them. They leave this
     /// job and become one of their own, if anything is left of them to do.
     pub fn returned(&mut self, from: u32) -> Option<Self> {
-        let from = (self.items.start + from).min(self.items.end);
+        let from = self.items.start.saturating_add(from).min(self.items.end);
         let rest = Self {
             work: self.work.clone(),
             attempt: self.attempt,
