@@ -59,7 +59,8 @@ fn equal_failures_are_counted() {
 
 #[test]
 fn a_reader_that_goes_away_ends_the_run_quietly() {
-    let (mut child, mut results) = start("run spin --range 0..100000");
+    let folder = Folder::new();
+    let (mut child, mut results) = start(&folder, "run spin --range 0..100000");
     let mut line = String::new();
     results.read_line(&mut line).unwrap();
     drop(results);
@@ -83,7 +84,8 @@ fn results_that_cannot_be_written_are_an_error() {
 fn an_interrupted_run_says_what_was_done() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         for options in ["-b threads", "-b procs", "-b inline", "-b procs -k", "-b threads --chunk 3 -k"] {
-            let (mut child, mut results) = start(&format!("run spin --range 0..100000 {options}"));
+            let folder = Folder::new();
+            let (mut child, mut results) = start(&folder, &format!("run spin --range 0..100000 {options}"));
             let mut line = String::new();
             results.read_line(&mut line).unwrap();
             kill(signal, &child);
@@ -101,7 +103,7 @@ fn an_interrupted_run_says_what_was_done() {
 #[test]
 fn a_second_signal_kills_what_does_not_end() {
     let folder = Folder::new().with("ms", "1\n600000\n600000\n");
-    let (mut child, mut results) = start_in(&folder, "run sleep_ms --lines ms -b procs");
+    let (mut child, mut results) = start(&folder, "run sleep_ms --lines ms -b procs");
     let mut line = String::new();
     results.read_line(&mut line).unwrap();
     let start = Instant::now();
@@ -115,11 +117,8 @@ fn a_second_signal_kills_what_does_not_end() {
     assert!(start.elapsed() < Duration::from_secs(600), "it did not wait for its tasks");
 }
 
-fn start(words: &str) -> (Child, BufReader<ChildStdout>) {
-    start_in(&Folder::new(), words)
-}
-
-fn start_in(folder: &Folder, words: &str) -> (Child, BufReader<ChildStdout>) {
+/// Starts the program. The folder has to outlive it: workers start there.
+fn start(folder: &Folder, words: &str) -> (Child, BufReader<ChildStdout>) {
     let words = format!("{words} -j 2");
     let mut child = folder.command(&words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
     let results = BufReader::new(child.stdout.take().unwrap());
