@@ -269,7 +269,14 @@ pub fn outcome_death<H: Harness>() {
     }
     let work = Duration::from_millis(30);
     let again = pool.with(Policy::new().retry(Retry::crashes(1)));
-    let error = again.submit(last_words::task(20, work)).expect("accepted").join().expect_err("dies");
+    let (scratch, again_started) = (Scratch::new(), |event: &Event| matches!(event, Event::Started { attempt: 2, .. }));
+    let gate = scratch.gate("second attempt");
+    let handle = again.submit(last_words::task(20, gate.clone())).expect("accepted");
+    // The record's time runs from when the parent hears of the start; so does this one.
+    eventually("the second attempt is heard of", || events.all().iter().any(again_started));
+    std::thread::sleep(work);
+    gate.open();
+    let error = handle.join().expect_err("dies");
     let TaskError::Crashed(death) = error else { panic!("{error:?} is not a crash") };
     pool.join();
     let started: Vec<(u32, u32)> = events

@@ -151,16 +151,18 @@ impl Calling {
     /// # Errors
     /// If a worker of this program would run the program once more instead: it says what to write.
     pub(crate) fn of_this_program() -> Result<Self, TaskError> {
-        if INITIALISED.load(Ordering::Relaxed) {
-            return Ok(Self::Main);
-        }
-        let support = inventory::iter::<TestSupport>.into_iter().next().ok_or_else(|| {
-            StartError::new(
+        let Some(support) = inventory::iter::<TestSupport>.into_iter().next() else {
+            if INITIALISED.load(Ordering::Relaxed) {
+                return Ok(Self::Main);
+            }
+            return Err(StartError::new(
                 "worker processes run this program from its first line, so it has to say where they enter: make \
                  `taskloom::init();` the first line of `main` (with single crates `taskloom_procs::init();`); in a \
                  binary of tests write `taskloom_procs::test_support!();`",
             )
-        })?;
+            .into());
+        };
+        // First of all, whoever called `init` before: a binary of tests has no `main` of ours to enter by.
         // The harness leaves the crate's name out.
         let path = support.module.split_once("::").map_or(String::new(), |(_, inner)| format!("{inner}::"));
         Ok(Self::Test(format!("{path}{TEST}")))
