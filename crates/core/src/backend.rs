@@ -23,18 +23,29 @@
 
 use std::time::Duration;
 
-use crate::job::Job;
+use crate::{
+    error::{TaskError, Unsupported},
+    job::Job,
+};
 
 /// Runs jobs. See the [module](self) for the rules.
 #[diagnostic::on_unimplemented(message = "`{Self}` is not a Taskloom backend")]
 pub trait Backend: Send + Sync + 'static {
-    /// What this backend can do; constant for its life.
+    /// What this backend can do; constant for its life, but for the number of workers.
     fn capabilities(&self) -> Capabilities;
     /// Takes a job. Returns at once; a job that cannot be run is [failed](Job::fail), not refused.
     fn submit(&self, job: Job);
     /// Stops the job that task `id` belongs to, as far as `how` says. Returns at once; does nothing
     /// if it is not here any more.
     fn stop(&self, id: u64, how: Stop);
+    /// Changes the number of workers, which is at least one. Returns at once: whoever is too many leaves when idle.
+    ///
+    /// # Errors
+    /// If the backend cannot.
+    fn resize(&self, workers: usize) -> Result<(), TaskError> {
+        let _ = workers;
+        Err(Unsupported::new("changing the number of workers", self.capabilities().name).into())
+    }
     /// Ends all workers and returns when they are gone. What is queued or running has been let to
     /// finish before `Shutdown::Finish`; under `Shutdown::Cancel` it ends here. Called once or more.
     fn shutdown(&self, how: Shutdown);
@@ -66,8 +77,14 @@ pub struct Capabilities {
     pub kills: bool,
     /// A running task that overruns its limit can be left behind, its handle resolved in time.
     pub abandons: bool,
-    /// Memory can be limited.
+    /// A task's memory can be limited.
     pub limits_memory: bool,
+    /// Workers can be replaced by the number of their tasks, and by the memory that they hold.
+    pub recycles: bool,
+    /// What a task prints can be kept for its outcome.
+    pub captures_output: bool,
+    /// The number of workers can change, and idle ones can leave.
+    pub resizes: bool,
     /// A task runs while it is submitted.
     pub runs_at_submission: bool,
     /// A task may wait for another task of its own pool.
@@ -85,6 +102,9 @@ impl Capabilities {
             kills: false,
             abandons: false,
             limits_memory: false,
+            recycles: false,
+            captures_output: false,
+            resizes: false,
             runs_at_submission: false,
             nests: false,
         }

@@ -124,6 +124,20 @@ pub struct Finished {
     pub worker: Option<u32>,
     /// What was measured. Tasks of a pool are measured if it was built with `metrics(true)` or has readers of events.
     pub metrics: Metrics,
+    /// What the last attempt printed, in pools built with `capture_output(true)`.
+    pub output: Option<Box<TaskOutput>>,
+}
+
+/// What a task printed, as far as it was kept: the end of it, if it was much.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct TaskOutput {
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error.
+    pub stderr: Vec<u8>,
+    /// Bytes of both that came before what was kept.
+    pub dropped: u64,
 }
 
 impl Finished {

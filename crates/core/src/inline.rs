@@ -42,15 +42,19 @@ impl Builder {
     /// Makes the pool, and runs the initialiser for this thread.
     ///
     /// # Errors
-    /// If the initialiser fails, or zero workers were asked for.
+    /// If the initialiser fails, zero workers were asked for, or something that needs workers of their own.
     pub fn build(self) -> Result<Pool<Inline>, TaskError> {
         self.settings.worker_count()?;
+        self.settings.check(&CAPABILITIES)?;
         let init = self.settings.initialiser()?;
         let backend = Inline { hub: Hub::new(self.settings), init, running: Mutex::default(), ended: Condvar::new() };
         backend.on_worker(|_| ())?;
         Ok(Pool::new(backend.hub.clone(), backend))
     }
 }
+
+const CAPABILITIES: Capabilities =
+    Capabilities { nests: true, runs_at_submission: true, ..Capabilities::new("inline", 1) };
 
 /// The inline backend.
 #[derive(Debug)]
@@ -111,10 +115,7 @@ impl Inline {
 
 impl Backend for Inline {
     fn capabilities(&self) -> Capabilities {
-        let mut capabilities = Capabilities::new("inline", 1);
-        capabilities.nests = true;
-        capabilities.runs_at_submission = true;
-        capabilities
+        CAPABILITIES
     }
 
     fn submit(&self, job: Job) {

@@ -4,7 +4,7 @@ use std::{fmt, ops::Range, sync::Arc};
 
 use crate::{
     error::{Lost, TaskError},
-    event::Metrics,
+    event::{Metrics, TaskOutput},
     frame,
     node::{Next, Spare, Work},
     worker::Worker,
@@ -106,6 +106,13 @@ impl Job {
     pub fn started(&self, item: u32, worker: u32) {
         if let Some(item) = self.item(item) {
             self.work.clone().started(item, self.attempt, worker);
+        }
+    }
+
+    /// What item `item` has printed; told before its end.
+    pub fn output(&self, item: u32, output: TaskOutput) {
+        if let Some(item) = self.item(item) {
+            self.work.output(item, self.attempt, output);
         }
     }
 

@@ -58,7 +58,7 @@ pub use backend::{Backend, Capabilities, InProcess, Shutdown, Stop};
 pub use codec::{Codec, CodecFault, Data, Postcard, assert_round_trip};
 pub use context::{CancelToken, Context};
 pub use error::*;
-pub use event::{Event, Finished, Metrics};
+pub use event::{Event, Finished, Metrics, TaskOutput};
 pub use failure::{Cause, Failure, IntoFailure};
 pub use handle::{Handle, Waitable};
 pub use job::{Job, Ticket};

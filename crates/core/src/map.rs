@@ -145,7 +145,7 @@ impl Sizing {
 impl<I: Iterator<Item: IntoTask<M>>, M, B: ?Sized> Map<I, M, B> {
     pub(crate) fn new(view: &View<B>, input: I, order: Order) -> Self {
         let packer = view.packer();
-        let capabilities = packer.core.capabilities;
+        let capabilities = packer.core.backend.capabilities();
         let policy = packer.policy.as_deref();
         // Limits are kept per task, and what runs at submission gains nothing from company.
         let alone = capabilities.runs_at_submission || policy.is_some_and(|policy| policy.has_limits());

@@ -28,7 +28,7 @@ use crate::{
     clock,
     context::{Context, Link, RunId, seed_of},
     error::{Clock, Kind, Lost, TaskError, TimedOut},
-    event::{Event, Finished, Metrics},
+    event::{Event, Finished, Metrics, TaskOutput},
     hub::Hub,
     job::{Cargo, Job},
     map::Inbox,
@@ -166,6 +166,8 @@ struct Extra {
     submitted: Option<Instant>,
     started: Option<Instant>,
     metrics: Metrics,
+    /// What the attempt printed.
+    output: Option<Box<TaskOutput>>,
     doom: Option<Doom>,
     callbacks: Vec<Callback>,
     /// How it ended, once it has.
@@ -255,6 +257,8 @@ pub(crate) trait Work: Link {
     fn returned(&self, item: u32, attempt: u32) -> Next;
     /// An item's body begins elsewhere.
     fn started(self: Arc<Self>, item: u32, attempt: u32, worker: u32);
+    /// What an item printed, before its end is told.
+    fn output(&self, item: u32, attempt: u32, output: TaskOutput);
     /// A worker elsewhere is done with an item.
     fn reply(&self, item: u32, attempt: u32, outcome: Result<&[u8], TaskError>, metrics: Metrics) -> Next;
     /// Ends an item that has no outcome yet; unless it is in one of the stages that are spared.
@@ -322,6 +326,7 @@ impl<T: Task> Item<T> {
             let now = Instant::now();
             extra.started = Some(now);
             extra.metrics.queued = extra.submitted.map(|at| now - at);
+            extra.output = None;
         }
     }
 }
@@ -482,6 +487,7 @@ impl<T: Task, S: Items<T>> Node<T, S> {
             attempt: if started { this.attempt } else { 0 },
             worker: started.then_some(this.worker),
             metrics,
+            output: this.extra.as_ref().and_then(|extra| extra.output.clone()),
         }
     }
 
@@ -625,6 +631,15 @@ impl<T: Task, S: Items<T>> Work for Node<T, S> {
         drop(cell);
         self.leave_queue(counted, weight);
         self.start_clock(item, attempt);
+    }
+
+    fn output(&self, item: u32, attempt: u32, output: TaskOutput) {
+        if let Some(mut cell) = self.lock_attempt(item, attempt) {
+            let this = &mut cell.items.as_mut()[item as usize];
+            if matches!(this.stage, Stage::Running) {
+                this.extra().output = Some(Box::new(output));
+            }
+        }
     }
 
     fn reply(&self, item: u32, attempt: u32, outcome: Result<&[u8], TaskError>, mut metrics: Metrics) -> Next {

@@ -24,6 +24,7 @@ use crate::{
     panic,
     park::Lent,
     policy::Policy,
+    settings::no_workers,
     task::{IntoTask, OutputOf, Reach, ReachOf, RunsOn, Task, TaskOf},
 };
 
@@ -79,7 +80,7 @@ impl<B: Backend + ?Sized> fmt::Debug for Pool<B> {
         let _ = &self.closer;
         f.debug_struct("Pool")
             .field("backend", &self.view.core.capabilities.name)
-            .field("workers", &self.view.core.capabilities.workers)
+            .field("workers", &self.view.capabilities().workers)
             .finish()
     }
 }
@@ -189,7 +190,20 @@ impl<B: Backend + ?Sized> View<B> {
 
     /// What the backend can do.
     pub fn capabilities(&self) -> Capabilities {
-        self.core.capabilities
+        self.core.backend.capabilities()
+    }
+
+    /// Changes the number of workers. New ones start at once; those that are too many leave when they
+    /// have done what they are at, and nothing that is queued is lost. Returns without waiting for either.
+    ///
+    /// # Errors
+    /// [`TaskError::Unsupported`] where workers cannot come and go; [`TaskError::Start`] for zero workers,
+    /// or more than there can be.
+    pub fn resize(&self, workers: usize) -> Result<(), TaskError> {
+        if workers == 0 {
+            return Err(no_workers().into());
+        }
+        self.core.backend.resize(workers)
     }
 
     /// Tasks that were accepted and have no outcome yet.

@@ -8,7 +8,8 @@ use std::{
 };
 
 use crate::{
-    error::{StartError, TaskError},
+    backend::Capabilities,
+    error::{StartError, TaskError, Unsupported},
     event::Event,
     hub::DROP_GRACE,
     notifier::Reader,
@@ -35,6 +36,16 @@ pub struct Settings {
     pub drop_grace: Duration,
     /// Whether tasks are measured even if nobody reads events.
     pub metrics: bool,
+    /// Most memory, in bytes, that a task may take beyond what its worker held when it began.
+    pub memory_limit: Option<u64>,
+    /// A worker that holds more than so many bytes between two tasks is replaced.
+    pub recycle_above: Option<u64>,
+    /// A worker is replaced when it has begun so many tasks.
+    pub max_tasks_per_worker: Option<u64>,
+    /// A worker without work for so long leaves until there is some.
+    pub idle_timeout: Option<Duration>,
+    /// Whether what tasks print is kept for their outcome instead of being passed on.
+    pub capture_output: bool,
     /// Readers of events, until the pool takes them.
     pub readers: Readers,
 }
@@ -50,6 +61,11 @@ impl Default for Settings {
             checked: false,
             drop_grace: DROP_GRACE,
             metrics: false,
+            memory_limit: None,
+            recycle_above: None,
+            max_tasks_per_worker: None,
+            idle_timeout: None,
+            capture_output: false,
             readers: Readers::default(),
         }
     }
@@ -62,12 +78,34 @@ impl Settings {
     /// If none were asked for.
     pub fn worker_count(&self) -> Result<usize, TaskError> {
         match self.workers {
-            Some(0) => {
-                Err(StartError::new("a pool needs at least one worker: leave `workers` out for one per core").into())
-            }
+            Some(0) => Err(no_workers().into()),
             Some(n) => Ok(n),
             None => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
         }
+    }
+
+    /// Looks whether a backend that can do this much can do all that was asked for.
+    ///
+    /// # Errors
+    /// [`TaskError::Unsupported`] for the first thing that it cannot do; [`TaskError::Start`] for a limit that nothing can keep.
+    pub fn check(&self, capabilities: &Capabilities) -> Result<(), TaskError> {
+        if self.memory_limit == Some(0) || self.max_tasks_per_worker == Some(0) {
+            return Err(StartError::new("a worker that may have no memory, or run no task, is of no use").into());
+        }
+        const PROCESSES: &str = "worker processes can: use the `procs` backend";
+        let wishes = [
+            (self.memory_limit.is_some() && !capabilities.limits_memory, "limiting tasks' memory", PROCESSES),
+            (
+                (self.recycle_above.is_some() || self.max_tasks_per_worker.is_some()) && !capabilities.recycles,
+                "replacing workers by age or size",
+                PROCESSES,
+            ),
+            (self.capture_output && !capabilities.captures_output, "capturing what tasks print", PROCESSES),
+            (self.idle_timeout.is_some() && !capabilities.resizes, "letting idle workers leave", "leave it out"),
+        ];
+        wishes.into_iter().find(|(refused, ..)| *refused).map_or(Ok(()), |(_, operation, help)| {
+            Err(Unsupported::new(operation, capabilities.name).help(help).into())
+        })
     }
 
     /// The initialiser.
@@ -77,6 +115,10 @@ impl Settings {
     pub fn initialiser(&self) -> Result<Option<Init>, TaskError> {
         self.init.clone().transpose()
     }
+}
+
+pub(crate) fn no_workers() -> StartError {
+    StartError::new("a pool needs at least one worker: leave `workers` out for one per core")
 }
 
 /// Readers of events that wait for their pool.
@@ -151,6 +193,45 @@ macro_rules! pool_options {
         #[must_use]
         pub fn metrics(mut self, on: bool) -> Self {
             self.settings.metrics = on;
+            self
+        }
+
+        /// Most memory, in bytes, that a task may take: anonymous and swapped memory of its worker and of the
+        /// processes that it started, beyond what they held when the task began. A task that takes more
+        /// is killed with its worker, and ends as `OutOfMemory`. No limit by default.
+        #[must_use]
+        pub fn memory_limit(mut self, bytes: u64) -> Self {
+            self.settings.memory_limit = Some(bytes);
+            self
+        }
+
+        /// Replaces a worker that holds more than so many bytes of memory between two tasks. By default
+        /// half of the [`memory_limit`](Self::memory_limit), and without one never.
+        #[must_use]
+        pub fn recycle_above(mut self, bytes: u64) -> Self {
+            self.settings.recycle_above = Some(bytes);
+            self
+        }
+
+        /// Replaces a worker when it has begun so many tasks: for code that leaks. Never by default.
+        #[must_use]
+        pub fn max_tasks_per_worker(mut self, tasks: u64) -> Self {
+            self.settings.max_tasks_per_worker = Some(tasks);
+            self
+        }
+
+        /// Lets workers leave that have had no work for so long; they come back when there is some. Never by default.
+        #[must_use]
+        pub fn idle_timeout(mut self, idle: ::std::time::Duration) -> Self {
+            self.settings.idle_timeout = Some(idle);
+            self
+        }
+
+        /// Keeps what a task prints, on standard output and standard error, for its outcome's summary (see
+        /// `Finished::output`), instead of passing it on. Off by default.
+        #[must_use]
+        pub fn capture_output(mut self, on: bool) -> Self {
+            self.settings.capture_output = on;
             self
         }
 

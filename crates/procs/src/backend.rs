@@ -32,16 +32,20 @@ const MOST_FAILURES: u32 = 5;
 /// The backend of worker processes. Made by [`pool`](crate::pool).
 pub struct Procs {
     pub(crate) shared: Arc<Shared>,
-    capabilities: Capabilities,
+}
+
+/// What worker processes can do.
+pub(crate) fn capabilities(workers: usize) -> Capabilities {
+    let mut capabilities = Capabilities::new("procs", workers);
+    capabilities.encodes = true;
+    capabilities.isolates = true;
+    capabilities.kills = true;
+    capabilities
 }
 
 impl Procs {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        let mut capabilities = Capabilities::new("procs", shared.config.workers);
-        capabilities.encodes = true;
-        capabilities.isolates = true;
-        capabilities.kills = true;
-        Self { shared, capabilities }
+        Self { shared }
     }
 
     /// Process ids of the workers that are ready, in order of their slots.
@@ -60,7 +64,7 @@ impl Procs {
 
 impl Backend for Procs {
     fn capabilities(&self) -> Capabilities {
-        self.capabilities
+        capabilities(self.shared.config.workers)
     }
 
     fn submit(&self, job: Job) {
@@ -78,7 +82,7 @@ impl Backend for Procs {
 
 impl fmt::Debug for Procs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Procs").field("workers", &self.capabilities.workers).finish_non_exhaustive()
+        f.debug_struct("Procs").field("workers", &self.capabilities().workers).finish_non_exhaustive()
     }
 }
 

@@ -8,7 +8,7 @@ use taskloom_core::{
 };
 
 use crate::{
-    backend::{Config, Procs, Shared},
+    backend::{self, Config, Procs, Shared},
     entry::{self, Calling},
     launch, os,
     stderr::Tee,
@@ -74,6 +74,7 @@ impl Builder {
             settings.drop_grace = grace;
         }
         let workers = settings.worker_count()?;
+        settings.check(&backend::capabilities(workers))?;
         let init = settings.initialiser()?;
         if init.as_ref().is_some_and(|init| init.to_bytes().is_none()) {
             let refusal = Unsupported::new("initialising workers with a closure", "procs");

@@ -128,6 +128,31 @@ impl AnyBuilder {
         each!(self.0, builder => builder.metrics(on))
     }
 
+    /// Most memory, in bytes, that a task may take beyond what its worker held when it began; then it ends as `OutOfMemory`.
+    pub fn memory_limit(self, bytes: u64) -> Self {
+        each!(self.0, builder => builder.memory_limit(bytes))
+    }
+
+    /// Replaces a worker that holds more than so many bytes between two tasks. By default half of the memory limit.
+    pub fn recycle_above(self, bytes: u64) -> Self {
+        each!(self.0, builder => builder.recycle_above(bytes))
+    }
+
+    /// Replaces a worker when it has begun so many tasks. Never by default.
+    pub fn max_tasks_per_worker(self, tasks: u64) -> Self {
+        each!(self.0, builder => builder.max_tasks_per_worker(tasks))
+    }
+
+    /// Lets workers leave that have had no work for so long; they come back when there is some. Never by default.
+    pub fn idle_timeout(self, idle: Duration) -> Self {
+        each!(self.0, builder => builder.idle_timeout(idle))
+    }
+
+    /// Keeps what a task prints for its outcome's summary, instead of passing it on. Off by default.
+    pub fn capture_output(self, on: bool) -> Self {
+        each!(self.0, builder => builder.capture_output(on))
+    }
+
     /// Calls `reader` with everything that happens in the pool, in order, on the pool's notifier thread.
     pub fn on_event(self, reader: impl FnMut(&Event) + Send + 'static) -> Self {
         each!(self.0, builder => builder.on_event(reader))
@@ -136,7 +161,7 @@ impl AnyBuilder {
     /// Makes the pool.
     ///
     /// # Errors
-    /// If zero workers were asked for, workers cannot be started, or the initialiser fails.
+    /// If zero workers were asked for, or something the backend cannot do; if workers cannot be started, or the initialiser fails.
     pub fn build(self) -> Result<Pool, TaskError> {
         Ok(match self.0 {
             Which::Inline(builder) => builder.build()?.into_any(),

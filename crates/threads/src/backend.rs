@@ -24,12 +24,16 @@ impl Threads {
     }
 }
 
+pub(crate) fn capabilities(workers: usize) -> Capabilities {
+    let mut capabilities = Capabilities::new("threads", workers);
+    capabilities.abandons = true;
+    capabilities.nests = true;
+    capabilities
+}
+
 impl Backend for Threads {
     fn capabilities(&self) -> Capabilities {
-        let mut capabilities = Capabilities::new("threads", self.crew.plan.workers);
-        capabilities.abandons = true;
-        capabilities.nests = true;
-        capabilities
+        capabilities(self.crew.plan.workers)
     }
 
     fn submit(&self, job: Job) {

@@ -3,7 +3,7 @@
 use taskloom_core::{Pool, Settings, StartError, TaskError, backend_api::Hub};
 
 use crate::{
-    backend::Threads,
+    backend::{self, Threads},
     crew::{Crew, Plan},
 };
 
@@ -72,9 +72,10 @@ impl Builder {
     ///
     /// # Errors
     /// [`TaskError::Start`] if zero workers were asked for, the name is none, or a thread cannot be
-    /// started; the initialiser's own error if it fails. No thread is left behind then.
+    /// started; [`TaskError::Unsupported`] for what threads cannot do; the initialiser's own error if it fails. No thread is left behind then.
     pub fn build(self) -> Result<Pool<Threads>, TaskError> {
         let workers = self.settings.worker_count()?;
+        self.settings.check(&backend::capabilities(workers))?;
         if self.name.contains('\0') {
             return Err(StartError::new("a thread's name cannot hold a zero byte").into());
         }
