@@ -30,6 +30,11 @@ pub struct Setup {
     queue_bytes: Option<usize>,
     drop_grace: Duration,
     metrics: bool,
+    memory_limit: Option<u64>,
+    recycle_above: Option<u64>,
+    max_tasks_per_worker: Option<u64>,
+    idle_timeout: Option<Duration>,
+    capture_output: bool,
     init: Option<Init>,
     readers: Vec<Reader>,
 }
@@ -61,6 +66,11 @@ impl Setup {
             queue_bytes: None,
             drop_grace: Duration::from_secs(10),
             metrics: false,
+            memory_limit: None,
+            recycle_above: None,
+            max_tasks_per_worker: None,
+            idle_timeout: None,
+            capture_output: false,
             init: None,
             readers: Vec::new(),
         }
@@ -96,6 +106,36 @@ impl Setup {
         self
     }
 
+    /// With a limit on the memory of each task.
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.memory_limit = Some(bytes);
+        self
+    }
+
+    /// Replacing workers that hold more than this.
+    pub fn recycle_above(mut self, bytes: u64) -> Self {
+        self.recycle_above = Some(bytes);
+        self
+    }
+
+    /// Replacing workers that have begun so many tasks.
+    pub fn max_tasks_per_worker(mut self, tasks: u64) -> Self {
+        self.max_tasks_per_worker = Some(tasks);
+        self
+    }
+
+    /// Letting workers leave that have had no work for so long.
+    pub fn idle_timeout(mut self, idle: Duration) -> Self {
+        self.idle_timeout = Some(idle);
+        self
+    }
+
+    /// Keeping what tasks print.
+    pub fn capture_output(mut self) -> Self {
+        self.capture_output = true;
+        self
+    }
+
     /// With an initialiser.
     pub fn init(mut self, init: Init) -> Self {
         self.init = Some(init);
@@ -109,7 +149,7 @@ impl Setup {
         self
     }
 
-    /// Builds it.
+    /// Builds it. [`Harness::build`] is for those that may be refused.
     #[track_caller]
     pub fn build<H: Harness>(self) -> Pool<H::Backend> {
         H::build(self).expect("the pool can be built")
@@ -120,13 +160,29 @@ impl Setup {
 macro_rules! set_up {
     ($builder:expr, $setup:expr) => {{
         let setup = $setup;
-        let mut builder =
-            $builder.workers(setup.workers).seed(setup.seed).drop_grace(setup.drop_grace).metrics(setup.metrics);
+        let mut builder = $builder
+            .workers(setup.workers)
+            .seed(setup.seed)
+            .drop_grace(setup.drop_grace)
+            .metrics(setup.metrics)
+            .capture_output(setup.capture_output);
         if let Some(items) = setup.queue_items {
             builder = builder.queue_items(items);
         }
         if let Some(bytes) = setup.queue_bytes {
             builder = builder.queue_bytes(bytes);
+        }
+        if let Some(bytes) = setup.memory_limit {
+            builder = builder.memory_limit(bytes);
+        }
+        if let Some(bytes) = setup.recycle_above {
+            builder = builder.recycle_above(bytes);
+        }
+        if let Some(tasks) = setup.max_tasks_per_worker {
+            builder = builder.max_tasks_per_worker(tasks);
+        }
+        if let Some(idle) = setup.idle_timeout {
+            builder = builder.idle_timeout(idle);
         }
         for reader in setup.readers {
             builder = builder.on_event(reader);
