@@ -18,6 +18,7 @@ pub mod watchdog;
 
 pub mod journal;
 pub mod misdeeds;
+pub mod outside;
 pub mod process;
 pub mod scratch;
 pub mod tasks;
