@@ -76,6 +76,19 @@ impl Job {
         !self.items.clone().any(|item| self.work.is_open(item, self.attempt))
     }
 
+    /// Takes the items from `most` on away, as a job of their own, before any of them was sent. `None` if there are none.
+    pub fn split(&mut self, most: u32) -> Option<Self> {
+        let at = self.items.start.saturating_add(most).min(self.items.end);
+        let rest = Self {
+            work: self.work.clone(),
+            attempt: self.attempt,
+            items: at..self.items.end,
+            cargo: self.cargo.clone(),
+        };
+        self.items.end = at;
+        (!rest.items.is_empty()).then_some(rest)
+    }
+
     /// Runs the items here, one after the other; those that a [`Ticket`] of the same job has taken are left to it.
     /// Whether all are over then: else somebody else has the rest in hand, on this thread's stack or another's.
     pub fn run(mut self, worker: &Worker) -> bool {
@@ -126,14 +139,7 @@ impl Job {
     /// The worker gave the items from `from` on back without having started them. They leave this
     /// job and become one of their own, if anything is left of them to do.
     pub fn returned(&mut self, from: u32) -> Option<Self> {
-        let from = self.items.start.saturating_add(from).min(self.items.end);
-        let rest = Self {
-            work: self.work.clone(),
-            attempt: self.attempt,
-            items: from..self.items.end,
-            cargo: self.cargo.clone(),
-        };
-        self.items.end = from;
+        let rest = self.split(from)?;
         for item in rest.items.clone() {
             rest.work.returned(item, rest.attempt).follow(&rest.work, item);
         }

@@ -17,9 +17,11 @@ use taskloom_core::{
 };
 
 use crate::{
-    dispatch::{Books, Kill, Load, Order, Phase, Stage},
+    dispatch::{Books, Kill, Load, Order, Phase},
     entry::Calling,
-    line::{Line, Vital},
+    lane::Stage,
+    launch,
+    line::{Line, Verdict, Vital},
     os::poll::Bell,
     wire::data,
 };
@@ -40,6 +42,9 @@ pub(crate) fn capabilities(workers: usize) -> Capabilities {
     capabilities.encodes = true;
     capabilities.isolates = true;
     capabilities.kills = true;
+    capabilities.limits_memory = true;
+    capabilities.recycles = true;
+    capabilities.resizes = true;
     capabilities
 }
 
@@ -64,7 +69,7 @@ impl Procs {
 
 impl Backend for Procs {
     fn capabilities(&self) -> Capabilities {
-        capabilities(self.shared.config.workers)
+        capabilities(self.shared.workers())
     }
 
     fn submit(&self, job: Job) {
@@ -73,6 +78,10 @@ impl Backend for Procs {
 
     fn stop(&self, id: u64, how: Stop) {
         self.shared.stop(id, how);
+    }
+
+    fn resize(&self, workers: usize) -> Result<(), TaskError> {
+        self.shared.resize(workers)
     }
 
     fn shutdown(&self, how: Shutdown) {
@@ -123,7 +132,7 @@ thread_local! {
 
 impl Shared {
     pub(crate) fn new(hub: Hub, config: Config) -> Result<Self, std::io::Error> {
-        let books = Books::new(config.workers, config.one_shot);
+        let books = Books::new(config.workers, config.one_shot, hub.settings());
         Ok(Self {
             hub,
             config,
@@ -165,7 +174,7 @@ impl Shared {
             if let Some(error) = &books.broken {
                 return Err(error.clone());
             }
-            if books.lanes.iter().all(|lane| matches!(lane.stage, Stage::Ready(_))) {
+            if books.lanes.iter().all(|lane| matches!(lane.stage, Stage::Ready(_) | Stage::Away)) {
                 books.phase = Phase::Open;
                 return Ok(());
             }
@@ -200,9 +209,13 @@ impl Shared {
             let Some(load) = load else {
                 let orders = books.rebalance();
                 let leavers = books.leavers();
+                let called_back = books.call_back();
                 drop(books);
                 carry_out(orders);
                 leavers.iter().for_each(|line| self.dismiss(line));
+                if called_back {
+                    self.bell.ring();
+                }
                 return;
             };
             let wake = std::mem::take(&mut books.asleep);
@@ -248,6 +261,12 @@ impl Shared {
         carry_out(orders);
     }
 
+    /// Lets go of workers that have nothing more to do.
+    pub(crate) fn let_go(&self) {
+        let leavers = self.books().leavers();
+        leavers.iter().for_each(|line| self.dismiss(line));
+    }
+
     /// Jobs that came back from a worker go to the front of the queue, in their order.
     pub(crate) fn give_back(self: &Arc<Self>, jobs: Vec<Job>) {
         let mut books = self.books();
@@ -274,8 +293,8 @@ impl Shared {
     }
 
     /// Has a worker killed after `time`, if it lives then.
-    pub(crate) fn kill_later(&self, worker: u32, time: Duration, verdict: impl Into<String>) {
-        let kill = Kill { worker, at: Instant::now() + time, only_if: None, verdict: verdict.into() };
+    pub(crate) fn kill_later(&self, worker: u32, time: Duration, verdict: impl Into<Verdict>) {
+        let kill = Kill::new(worker, Instant::now() + time, verdict);
         self.books().kills.push(kill);
         self.bell.ring();
     }
@@ -292,6 +311,36 @@ impl Shared {
         self.bell.ring();
         carry_out(orders);
         drop(over);
+    }
+
+    /// How many workers there are to be.
+    fn workers(&self) -> usize {
+        if self.is_foreign() {
+            return self.config.workers;
+        }
+        self.books().lanes.iter().filter(|lane| !lane.unwanted).count()
+    }
+
+    fn resize(self: &Arc<Self>, workers: usize) -> Result<(), TaskError> {
+        if self.is_foreign() {
+            return Err(TaskError::Closed);
+        }
+        if let Some(more) = workers.checked_sub(self.workers()).filter(|&more| more > 0) {
+            launch::check_descriptors(more)?;
+        }
+        let mut books = self.books();
+        if !books.is_open() {
+            return Err(TaskError::Closed);
+        }
+        if let Some(error) = &books.broken {
+            return Err(error.clone());
+        }
+        let orders = books.resize(workers);
+        drop(books);
+        carry_out(orders);
+        self.pump();
+        self.bell.ring();
+        Ok(())
     }
 
     pub(crate) fn shutdown(self: &Arc<Self>, how: Shutdown) {
@@ -351,8 +400,9 @@ impl Shared {
         lane.failures += 1;
         let hopeless = building || !open || lane.failures >= MOST_FAILURES;
         let pause = Duration::from_millis(10) * 2_u32.pow(lane.failures.min(10));
-        lane.clear(if hopeless { Stage::Shut } else { Stage::VacantUntil(Instant::now() + pause) });
-        let hopeless = open && (building || books.lanes.iter().all(|lane| matches!(lane.stage, Stage::Shut)));
+        let _ = lane.vacate(if hopeless { Stage::Shut } else { Stage::VacantUntil(Instant::now() + pause) });
+        let mut wanted = books.lanes.iter().filter(|lane| !lane.unwanted);
+        let hopeless = open && (building || wanted.all(|lane| matches!(lane.stage, Stage::Shut)));
         drop(books);
         if hopeless {
             self.give_up(error);

@@ -9,22 +9,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use taskloom_core::{Job, TaskError};
+use taskloom_core::{Job, Settings, TaskError};
 
 use crate::{
-    line::Line,
+    lane::{Flight, Lane, Running, Stage},
+    line::{Line, Verdict},
     transport::PART,
-    wire::{Control, Record},
+    wire::{Control, Rare, Record},
 };
 
-/// Most items that wait inside one worker, and most messages it has not read.
-const MOST_WAITING: u32 = 64;
-const MOST_UNREAD: usize = 32;
 /// Most bytes that a worker has not read: more does not fit into a socket whatever the size of the messages.
 const MOST_BYTES: usize = 32 * 1024;
-/// How much work may wait inside a worker, by the time its tasks took lately. Longer tasks do not
-/// wait there at all: they stay in the queue, from where any worker takes them.
-const WAITING_TIME: f64 = 0.004;
 
 /// The books of a pool.
 #[derive(Default)]
@@ -36,6 +31,10 @@ pub(crate) struct Books {
     pub(crate) broken: Option<TaskError>,
     /// A worker ends with its first task, and is not replaced.
     pub(crate) one_shot: bool,
+    /// How many tasks a worker's life is long.
+    most_tasks: Option<u64>,
+    /// After how long without work a worker leaves.
+    idle_timeout: Option<Duration>,
     /// Kills that the supervisor has to carry out when their time comes.
     pub(crate) kills: Vec<Kill>,
     /// The supervisor sleeps until it is woken: all workers were idle.
@@ -66,65 +65,20 @@ pub(crate) struct Kill {
     pub(crate) at: Instant,
     /// Only if the worker still runs this item.
     pub(crate) only_if: Option<(u64, u32)>,
-    pub(crate) verdict: String,
+    /// The worker has been asked to begin nothing else: see [`Control::Condemn`].
+    pub(crate) condemned: bool,
+    pub(crate) verdict: Verdict,
 }
 
-/// A place for a worker, and what the worker there is doing.
-#[derive(Default)]
-pub(crate) struct Lane {
-    pub(crate) stage: Stage,
-    /// Failed starts in a row.
-    pub(crate) failures: u32,
-    flights: VecDeque<Flight>,
-    /// Messages on the data channel that have not been read, by their first token, with their sizes.
-    unread: VecDeque<(u64, usize)>,
-    /// Somebody sends to this worker; nobody else may.
-    sending: bool,
-    /// Tokens that have been recalled and have not come back.
-    recalling: usize,
-    next_token: u64,
-    running: Option<Running>,
-    /// Mean time of a task, in seconds, of late.
-    pace: Option<f64>,
-    served: bool,
-    exiting: bool,
-}
+impl Kill {
+    pub(crate) fn new(worker: u32, at: Instant, verdict: impl Into<Verdict>) -> Self {
+        Self { worker, at, only_if: None, condemned: false, verdict: verdict.into() }
+    }
 
-#[derive(Default)]
-pub(crate) enum Stage {
-    /// Nobody is here; the supervisor starts a worker at that time.
-    #[default]
-    Vacant,
-    VacantUntil(Instant),
-    /// A worker is on its way.
-    Starting {
-        worker: u32,
-    },
-    Ready(Arc<Line>),
-    /// Nobody comes here any more.
-    Shut,
-}
-
-/// A job that was sent to a worker.
-struct Flight {
-    token: u64,
-    first_id: u64,
-    len: u32,
-    /// The first item that has not started.
-    next: u32,
-    /// It has left: it can be recalled.
-    sent: bool,
-    /// It is to be recalled once it has left.
-    recall: bool,
-    /// An item that is to be stopped, should it start nevertheless.
-    stop: Option<(u32, Duration)>,
-}
-
-#[derive(Clone, Copy)]
-struct Running {
-    token: u64,
-    item: u32,
-    since: Instant,
+    /// Only if the worker still runs this item.
+    pub(crate) fn only_if(self, item: (u64, u32)) -> Self {
+        Self { only_if: Some(item), ..self }
+    }
 }
 
 /// Jobs to be sent to a worker.
@@ -150,94 +104,20 @@ pub(crate) type Order = (Arc<Line>, Control);
 #[derive(Debug)]
 pub(crate) struct Nonsense(pub(crate) String);
 
-impl Flight {
-    fn waiting(&self) -> u32 {
-        self.len.saturating_sub(self.next)
-    }
-}
-
 /// Bytes of a job on the channel, about.
 fn weight(job: &Job) -> usize {
     job.size() + 64 + 8 * job.len() as usize
 }
 
-impl Lane {
-    fn line(&self) -> Option<&Arc<Line>> {
-        match &self.stage {
-            Stage::Ready(line) if !self.exiting => Some(line),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn worker(&self) -> Option<u32> {
-        match &self.stage {
-            Stage::Ready(line) => Some(line.worker()),
-            Stage::Starting { worker } => Some(*worker),
-            _ => None,
-        }
-    }
-
-    fn waiting(&self) -> u32 {
-        self.flights.iter().map(Flight::waiting).sum()
-    }
-
-    /// Whether nothing is left for the worker to do.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.running.is_none() && !self.sending && self.flights.iter().all(|flight| flight.waiting() == 0)
-    }
-
-    /// Whether somebody has to look after the worker: it may be stopped, or stuck.
-    pub(crate) fn is_busy(&self) -> bool {
-        matches!(self.stage, Stage::Starting { .. }) || !self.is_idle()
-    }
-
-    /// How many items may wait behind the one that runs.
-    fn depth(&self) -> u32 {
-        self.pace.map_or(0, |pace| (WAITING_TIME / pace.max(1e-9)).min(MOST_WAITING.into()) as u32)
-    }
-
-    /// How many more items the worker may get now. At least one for a worker that is idle.
-    fn room(&self) -> u32 {
-        if self.line().is_none() || self.sending || (self.served) {
-            0
-        } else if self.is_idle() {
-            self.depth().max(1)
-        } else if self.waiting() * 2 < self.depth() && self.unread.len() < MOST_UNREAD {
-            self.depth() - self.waiting()
-        } else {
-            0
-        }
-    }
-
-    fn flight(&mut self, token: u64) -> Option<&mut Flight> {
-        self.flights.iter_mut().find(|flight| flight.token == token)
-    }
-
-    /// A fresh worker is here.
-    pub(crate) fn occupy(&mut self, line: Arc<Line>) {
-        *self = Self { stage: Stage::Ready(line), next_token: self.next_token, ..Self::default() };
-    }
-
-    /// The worker is gone; its jobs are with whoever settles them. Gives how long its task had run.
-    pub(crate) fn clear(&mut self, stage: Stage) -> Option<Duration> {
-        let wall = self.running.map(|running| running.since.elapsed());
-        let failures = self.failures;
-        *self = Self { stage, next_token: self.next_token, failures, served: self.served, ..Self::default() };
-        wall
-    }
-
-    /// Recalls what waits of these tokens, each from an item on.
-    fn recall(&mut self, wanted: Vec<(u64, u32)>, orders: &mut Vec<Order>) {
-        if let (Stage::Ready(line), false) = (&self.stage, wanted.is_empty()) {
-            self.recalling += wanted.len();
-            orders.push((line.clone(), Control::Recall(wanted)));
-        }
-    }
-}
-
 impl Books {
-    pub(crate) fn new(workers: usize, one_shot: bool) -> Self {
-        Self { lanes: std::iter::repeat_with(Lane::default).take(workers).collect(), one_shot, ..Self::default() }
+    pub(crate) fn new(workers: usize, one_shot: bool, settings: &Settings) -> Self {
+        Self {
+            lanes: std::iter::repeat_with(Lane::default).take(workers).collect(),
+            one_shot,
+            most_tasks: if one_shot { Some(1) } else { settings.max_tasks_per_worker },
+            idle_timeout: settings.idle_timeout,
+            ..Self::default()
+        }
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -249,37 +129,46 @@ impl Books {
         if self.queue.is_empty() || !self.is_open() {
             return None;
         }
+        let most = self.most_tasks;
         let ready = self.lanes.iter().filter(|lane| lane.line().is_some()).count().max(1);
-        let idle = self.lanes.iter().position(|lane| lane.room() > 0 && lane.is_idle());
+        let idle = self.lanes.iter().position(|lane| lane.room(most) > 0 && lane.duty.is_idle());
         let at = idle.or_else(|| {
-            (0..self.lanes.len()).filter(|&at| self.lanes[at].room() > 0).min_by_key(|&at| self.lanes[at].waiting())
+            let roomy = (0..self.lanes.len()).filter(|&at| self.lanes[at].room(most) > 0);
+            roomy.min_by_key(|&at| self.lanes[at].duty.waiting())
         })?;
         let lane = &mut self.lanes[at];
         let line = lane.line()?.clone();
         let mut over = Vec::new();
         let mut jobs = Vec::new();
         // What is in the queue is for all workers.
-        let mut room = lane.room().min(self.queue.len().div_ceil(ready) as u32);
-        let mut bytes = lane.unread.iter().map(|(_, bytes)| bytes).sum::<usize>();
+        let mut room = lane.room(most).min(self.queue.len().div_ceil(ready) as u32);
+        let mut left = lane.duty.left(most);
+        let duty = &mut lane.duty;
+        let mut bytes = duty.unread.iter().map(|(_, bytes)| bytes).sum::<usize>();
         let mut sent = 0;
         while let Some(job) = self.queue.front() {
             let alone = idle.is_some() && jobs.is_empty();
             let fits = room > 0 && bytes + weight(job) <= MOST_BYTES;
-            if !alone && !fits {
+            if left == 0 || !alone && !fits {
                 break;
             }
-            let job = self.queue.pop_front()?;
+            let mut job = self.queue.pop_front()?;
             // Looks at the task's state only: it wakes nobody and drops nothing.
             if job.is_over() {
                 over.push(job);
                 continue;
             }
+            // A worker at the end of its life takes a part of a chunk.
+            if let Some(rest) = job.split(left) {
+                self.queue.push_front(rest);
+            }
             let token = lane.next_token;
             lane.next_token += 1;
+            left -= job.len();
             room = room.saturating_sub(job.len());
             bytes += weight(&job);
             sent += weight(&job);
-            lane.flights.push_back(Flight {
+            duty.flights.push_back(Flight {
                 token,
                 first_id: job.id(),
                 len: job.len(),
@@ -289,25 +178,34 @@ impl Books {
                 stop: None,
             });
             jobs.push((token, job));
-            if self.one_shot {
-                lane.served = true;
-                break;
-            }
         }
         if let Some((first, _)) = jobs.first() {
-            lane.sending = true;
-            lane.unread.push_back((*first, sent));
+            duty.sending = true;
+            duty.idle_since = None;
+            duty.unread.push_back((*first, sent));
         }
         (!jobs.is_empty() || !over.is_empty()).then_some(Load { line, jobs, over })
+    }
+
+    /// Has workers come back that left because there was no work; whether any has to be started for that.
+    pub(crate) fn call_back(&mut self) -> bool {
+        if !self.is_open() {
+            return false;
+        }
+        let coming =
+            |lane: &&Lane| matches!(lane.stage, Stage::Vacant | Stage::VacantUntil(_) | Stage::Starting { .. });
+        let missing = self.queue.len().saturating_sub(self.lanes.iter().filter(coming).count());
+        let away = self.lanes.iter_mut().filter(|lane| matches!(lane.stage, Stage::Away));
+        away.take(missing).map(|lane| lane.stage = Stage::Vacant).count() > 0
     }
 
     /// A load has left, or its worker is dead.
     pub(crate) fn sent(&mut self, line: &Line, tokens: std::ops::RangeInclusive<u64>) -> Vec<Order> {
         let mut orders = Vec::new();
         if let Some(lane) = self.lane_of(line.worker()) {
-            lane.sending = false;
+            lane.duty.sending = false;
             let mut wanted = Vec::new();
-            for flight in lane.flights.iter_mut().filter(|flight| tokens.contains(&flight.token)) {
+            for flight in lane.duty.flights.iter_mut().filter(|flight| tokens.contains(&flight.token)) {
                 flight.sent = true;
                 if flight.recall {
                     wanted.push((flight.token, flight.next));
@@ -324,16 +222,18 @@ impl Books {
         if !self.queue.is_empty() || !self.is_open() {
             return orders;
         }
-        let hungry = self.lanes.iter().filter(|lane| lane.room() > 0 && lane.is_idle()).count();
-        let served = self.lanes.iter().filter(|lane| lane.recalling > 0).count();
+        let most = self.most_tasks;
+        let hungry = self.lanes.iter().filter(|lane| lane.room(most) > 0 && lane.duty.is_idle()).count();
+        let served = self.lanes.iter().filter(|lane| lane.duty.recalling > 0).count();
         for _ in served..hungry {
-            let victims = self.lanes.iter_mut().filter(|lane| lane.recalling == 0 && lane.line().is_some());
-            let Some(victim) = victims.max_by_key(|lane| lane.waiting()).filter(|lane| lane.waiting() > 0) else {
+            let victims = self.lanes.iter_mut().filter(|lane| lane.duty.recalling == 0 && lane.line().is_some());
+            let Some(victim) = victims.max_by_key(|lane| lane.duty.waiting()).filter(|lane| lane.duty.waiting() > 0)
+            else {
                 break;
             };
-            let mut take = victim.waiting().div_ceil(2);
+            let mut take = victim.duty.waiting().div_ceil(2);
             let mut wanted = Vec::new();
-            for flight in victim.flights.iter().rev().filter(|flight| flight.sent && flight.waiting() > 0) {
+            for flight in victim.duty.flights.iter().rev().filter(|flight| flight.sent && flight.waiting() > 0) {
                 let part = flight.waiting().min(take);
                 take -= part;
                 wanted.push((flight.token, flight.len - part));
@@ -355,25 +255,19 @@ impl Books {
         let mut kills = Vec::new();
         let mut found = false;
         for lane in &mut self.lanes {
-            let running = lane.running;
+            let running = lane.duty.running;
             let worker = lane.worker();
             let mut wanted = Vec::new();
-            for flight in &mut lane.flights {
+            for flight in &mut lane.duty.flights {
                 if !(flight.first_id..flight.first_id + u64::from(flight.len)).contains(&id) {
                     continue;
                 }
                 found = true;
                 let item = (id - flight.first_id) as u32;
-                if flight.waiting() > 0 {
-                    if flight.sent {
-                        wanted.push((flight.token, flight.next));
-                    } else {
-                        flight.recall = true;
-                    }
-                }
+                wanted.extend(flight.recall());
                 let Some(grace) = kill else { continue };
                 let at = (flight.token, item);
-                if running.is_some_and(|running| (running.token, running.item) == at) {
+                if running.is_some_and(|running| running.item() == at) {
                     kills.push(kill_later(worker, at, grace));
                     if let Stage::Ready(line) = &lane.stage {
                         orders.push((line.clone(), Control::Cancel { token: at.0, item }));
@@ -411,57 +305,79 @@ impl Books {
     ) -> Result<(), Nonsense> {
         let now = Instant::now();
         let closing = matches!(self.phase, Phase::Closing { .. });
-        let Some(lane) = self.lane_of(line.worker()) else { return Ok(()) };
-        let mut kills = Vec::new();
+        let worker = line.worker();
+        let Some(lane) = self.lanes.iter_mut().find(|lane| lane.worker() == Some(worker)) else { return Ok(()) };
         for record in records {
-            match *record {
-                Record::Started { token, item } => {
-                    lane.has_read(token);
-                    let running = lane.running;
-                    let flight = lane
+            match record {
+                &Record::Started { token, item } => {
+                    let duty = &mut lane.duty;
+                    duty.has_read(token);
+                    let running = duty.running;
+                    let flight = duty
                         .flight(token)
                         .filter(|flight| running.is_none() && (flight.next..flight.len).contains(&item));
                     let flight = flight.ok_or_else(|| Nonsense(format!("item {item} of job {token} cannot start")))?;
                     flight.next = item + 1;
-                    if let Some((_, grace)) = flight.stop.filter(|(stop, _)| *stop == item) {
-                        kills.push(kill_later(Some(line.worker()), (token, item), grace));
-                        // It may start only now: the order comes behind whatever made it start.
-                        if let Stage::Ready(line) = &lane.stage {
-                            orders.push((line.clone(), Control::Cancel { token, item }));
-                        }
+                    let stop = flight.stop.filter(|(stop, _)| *stop == item);
+                    if let Some((_, grace)) = stop {
+                        self.kills.extend(kill_later(Some(worker), (token, item), grace));
                     }
-                    // It had begun before it could be told with the others.
-                    if let (true, Stage::Ready(line)) = (closing, &lane.stage) {
+                    // It may start only now: the order comes behind whatever made it start. Or it had begun
+                    // before it could be told with the others.
+                    if let (true, Stage::Ready(line)) = (stop.is_some() || closing, &lane.stage) {
                         orders.push((line.clone(), Control::Cancel { token, item }));
                     }
-                    lane.running = Some(Running { token, item, since: now });
+                    duty.begun += 1;
+                    duty.running = Some(Running { token, item, since: now });
                 }
-                Record::Done { token, item, .. } => {
-                    let running = lane.running.take().filter(|running| (running.token, running.item) == (token, item));
+                &Record::Done { token, item, .. } => {
+                    let duty = &mut lane.duty;
+                    let running = duty.running.take().filter(|running| running.item() == (token, item));
                     let running =
                         running.ok_or_else(|| Nonsense(format!("item {item} of job {token} does not run")))?;
                     let time = (now - running.since).as_secs_f64();
-                    lane.pace = Some(lane.pace.map_or(time, |pace| pace + 0.3 * (time - pace)));
+                    duty.pace = Some(duty.pace.map_or(time, |pace| pace + 0.3 * (time - pace)));
                 }
-                Record::End { token } => {
-                    lane.has_read(token);
-                    let at = lane.flights.iter().position(|flight| flight.token == token);
-                    let at = at.filter(|_| lane.running.is_none_or(|running| running.token != token));
+                &Record::End { token } => {
+                    let duty = &mut lane.duty;
+                    duty.has_read(token);
+                    let at = duty.flights.iter().position(|flight| flight.token == token);
+                    let at = at.filter(|_| duty.running.is_none_or(|running| running.token != token));
                     let at = at.ok_or_else(|| Nonsense(format!("job {token} cannot end")))?;
-                    lane.flights.remove(at);
+                    duty.flights.remove(at);
                 }
-                Record::Rare(crate::wire::Rare::Returned(ref returned)) => {
-                    lane.recalling = lane.recalling.saturating_sub(returned.len());
+                Record::Rare(Rare::Returned(returned)) => {
+                    lane.duty.recalling = lane.duty.recalling.saturating_sub(returned.len());
                     for &(token, from) in returned {
-                        if let Some(flight) = lane.flight(token) {
+                        if let Some(flight) = lane.duty.flight(token) {
                             flight.len = flight.len.min(from.max(flight.next));
                         }
+                    }
+                }
+                Record::Rare(Rare::Leaving) => {
+                    lane.duty.retiring = true;
+                    lane.recall_all(orders);
+                }
+                &Record::Rare(Rare::Holding(bytes)) => lane.duty.held = bytes,
+                // It begins nothing any more: now the kill can hit nobody else.
+                Record::Rare(Rare::Condemned) => {
+                    let decided = self.kills.iter_mut().find(|kill| kill.worker == worker && kill.condemned);
+                    match decided {
+                        Some(kill) => {
+                            kill.only_if = None;
+                            kill.at = now;
+                        }
+                        // The item had ended by then: but so has the worker's use.
+                        None => self.kills.push(Kill::new(worker, now, "it was told to begin nothing more")),
                     }
                 }
                 Record::Rare(_) => {}
             }
         }
-        self.kills.extend(kills.into_iter().flatten());
+        let duty = &mut lane.duty;
+        if duty.is_clear() {
+            duty.idle_since.get_or_insert(now);
+        }
         Ok(())
     }
 
@@ -469,40 +385,90 @@ impl Books {
     pub(crate) fn stop_all(&mut self) -> Vec<Order> {
         let mut orders = Vec::new();
         for lane in &mut self.lanes {
-            let mut wanted = Vec::new();
-            for flight in lane.flights.iter_mut().filter(|flight| flight.waiting() > 0) {
-                if flight.sent {
-                    wanted.push((flight.token, flight.next));
-                } else {
-                    flight.recall = true;
-                }
-            }
-            lane.recall(wanted, &mut orders);
-            if let (Stage::Ready(line), Some(running)) = (&lane.stage, lane.running) {
+            lane.recall_all(&mut orders);
+            if let (Stage::Ready(line), Some(running)) = (&lane.stage, lane.duty.running) {
                 orders.push((line.clone(), Control::Cancel { token: running.token, item: running.item }));
             }
         }
         orders
     }
 
-    /// Idle workers that have no reason to stay; each is given once.
+    /// Changes the number of places. Who is too many gives back what waits, and leaves when idle.
+    pub(crate) fn resize(&mut self, workers: usize) -> Vec<Order> {
+        let mut orders = Vec::new();
+        let places = self.lanes.len().max(workers);
+        self.lanes.resize_with(places, Lane::default);
+        for (slot, lane) in self.lanes.iter_mut().enumerate() {
+            let was_unwanted = std::mem::replace(&mut lane.unwanted, slot >= workers);
+            match lane.stage {
+                Stage::Vacant | Stage::VacantUntil(_) | Stage::Away if lane.unwanted => lane.stage = Stage::Shut,
+                Stage::Ready(_) if lane.unwanted => lane.recall_all(&mut orders),
+                Stage::Shut if was_unwanted && !lane.unwanted => lane.stage = Stage::Vacant,
+                _ => {}
+            }
+        }
+        orders
+    }
+
+    /// Idle workers that have no reason to stay; each is given once, and its place is free.
     pub(crate) fn leavers(&mut self) -> Vec<Arc<Line>> {
-        let closing = matches!(self.phase, Phase::Closing { .. });
-        let leaving =
-            self.lanes.iter_mut().filter(|lane| lane.is_idle() && lane.flights.is_empty() && (closing || lane.served));
+        let now = Instant::now();
+        let open = self.is_open();
+        let quiet = self.queue.is_empty();
+        let mut leaving = Vec::new();
+        for lane in self.lanes.iter_mut().filter(|lane| lane.duty.is_clear()) {
+            let Stage::Ready(line) = &lane.stage else { continue };
+            let duty = &lane.duty;
+            let is_old = duty.retiring || self.most_tasks.is_some_and(|most| duty.begun >= most);
+            let is_bored = || {
+                let until = duty.idle_since.zip(self.idle_timeout).and_then(|(since, limit)| since.checked_add(limit));
+                quiet && until.is_some_and(|until| until <= now)
+            };
+            let next = if !open || lane.unwanted || (is_old && self.one_shot) {
+                Stage::Shut
+            } else if is_old {
+                Stage::Vacant
+            } else if is_bored() {
+                Stage::Away
+            } else {
+                continue;
+            };
+            leaving.push(line.clone());
+            let _ = lane.vacate(next);
+        }
         leaving
-            .filter_map(|lane| {
-                let line = lane.line()?.clone();
-                lane.exiting = true;
-                Some(line)
-            })
-            .collect()
+    }
+
+    /// When the next worker will have been idle for too long.
+    pub(crate) fn next_leave(&self) -> Option<Instant> {
+        let limit = self.idle_timeout?;
+        let idle = self.lanes.iter().filter(|lane| lane.line().is_some()).filter_map(|lane| lane.duty.idle_since);
+        idle.min()?.checked_add(limit)
+    }
+
+    /// What runs where, and since when.
+    fn running(&self) -> impl Iterator<Item = (&Arc<Line>, Running)> {
+        self.lanes.iter().filter_map(|lane| Some((lane.line()?, lane.duty.running?)))
+    }
+
+    /// Whose memory is to be watched, for which item, and what it held before that.
+    pub(crate) fn to_be_weighed(&self) -> Vec<(Arc<Line>, (u64, u32), u64)> {
+        let lanes = self.lanes.iter();
+        lanes.filter_map(|lane| Some((lane.line()?.clone(), lane.duty.running?.item(), lane.duty.held))).collect()
+    }
+
+    /// Has a worker killed for an item that takes too much memory; once.
+    pub(crate) fn kill_for_memory(&mut self, worker: u32, item: (u64, u32), text: String) {
+        let known = |kill: &Kill| kill.worker == worker && kill.verdict.out_of_memory;
+        if !self.kills.iter().any(known) {
+            let verdict = Verdict { text, out_of_memory: true };
+            self.kills.push(Kill::new(worker, Instant::now(), verdict).only_if(item));
+        }
     }
 
     /// Whether a worker still runs what it was to be killed for.
     pub(crate) fn still_runs(&self, worker: u32, item: (u64, u32)) -> bool {
-        let lane = self.lanes.iter().find(|lane| lane.worker() == Some(worker));
-        lane.and_then(|lane| lane.running).is_some_and(|running| (running.token, running.item) == item)
+        self.running().any(|(line, running)| line.worker() == worker && running.item() == item)
     }
 
     /// Workers that are being started.
@@ -518,17 +484,8 @@ impl Books {
     }
 }
 
-impl Lane {
-    /// The worker has read all messages up to the one with this token.
-    fn has_read(&mut self, token: u64) {
-        while self.unread.front().is_some_and(|&(first, _)| first <= token) {
-            self.unread.pop_front();
-        }
-    }
-}
-
 fn kill_later(worker: Option<u32>, item: (u64, u32), grace: Duration) -> Option<Kill> {
     // A grace without end is no kill.
     let at = Instant::now().checked_add(grace)?;
-    Some(Kill { worker: worker?, at, only_if: Some(item), verdict: "it did not stop when it was told to".to_owned() })
+    Some(Kill::new(worker?, at, "it did not stop when it was told to").only_if(item))
 }

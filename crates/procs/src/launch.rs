@@ -140,6 +140,12 @@ fn take_in(shared: &Shared, vital: &Arc<Vital>, server: Server, token: &str) -> 
         slot: vital.slot,
         log_level: log::max_level() as usize,
         umask: shared.config.umask,
+        watched: shared.hub.settings().memory_limit.is_some(),
+        recycle_above: shared.hub.settings().recycle_above.or(shared
+            .hub
+            .settings()
+            .memory_limit
+            .map(|limit| limit / 2)),
         init: shared
             .config
             .init

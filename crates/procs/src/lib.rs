@@ -38,6 +38,7 @@ mod process;
 
 mod backend;
 mod dispatch;
+mod lane;
 mod launch;
 mod line;
 mod reader;

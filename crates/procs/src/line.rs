@@ -19,6 +19,7 @@ use taskloom_core::Job;
 use crate::{
     os::{
         self,
+        memory::OomKills,
         process::{Child, Doing},
     },
     stderr::Tail,
@@ -46,7 +47,21 @@ struct VitalState {
     exit: Option<Exit>,
     /// The descriptors of the up channel and the data channel, while they are open.
     channels: Option<[RawFd; 2]>,
-    verdict: String,
+    verdict: Verdict,
+}
+
+/// Why a worker was killed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Verdict {
+    pub(crate) text: String,
+    /// For taking more memory than it may, or than there was.
+    pub(crate) out_of_memory: bool,
+}
+
+impl<T: Into<String>> From<T> for Verdict {
+    fn from(text: T) -> Self {
+        Self { text: text.into(), out_of_memory: false }
+    }
 }
 
 /// How a worker ended.
@@ -55,7 +70,7 @@ pub(crate) struct Exit {
     /// `None` if somebody else took it.
     pub(crate) status: Option<ExitStatus>,
     pub(crate) cpu: Option<Duration>,
-    pub(crate) verdict: String,
+    pub(crate) verdict: Verdict,
 }
 
 impl Vital {
@@ -78,7 +93,7 @@ impl Vital {
 
     /// Looks at the memory in use; what was seen last counts, for there is none after death.
     pub(crate) fn sample(&self) {
-        if let Some(peak) = os::process::peak_memory(&self.pid().to_string()) {
+        if let Some(peak) = os::memory::peak(&self.pid().to_string()) {
             self.peak_memory.store(peak, Ordering::Relaxed);
         }
     }
@@ -110,12 +125,12 @@ impl Vital {
     }
 
     /// Kills the worker and its group. The first verdict counts.
-    pub(crate) fn kill(&self, verdict: &str) {
+    pub(crate) fn kill(&self, verdict: impl Into<Verdict>) {
         self.sample();
         let mut state = self.lock();
         if state.exit.is_none() {
-            if state.verdict.is_empty() {
-                verdict.clone_into(&mut state.verdict);
+            if state.verdict.text.is_empty() {
+                state.verdict = verdict.into();
             }
             self.child.signal_group(libc::SIGKILL);
         }
@@ -123,7 +138,7 @@ impl Vital {
 
     /// Reaps the worker if it has ended, and kills what is left of its group. What it sent before is
     /// still read; then its streams end, also if a grandchild holds the channels open.
-    pub(crate) fn bury(&self) -> bool {
+    pub(crate) fn bury(&self, oom_kills: &mut OomKills) -> bool {
         let Doing::Ended(status) = self.child.doing() else { return false };
         let cpu = self.child.cpu_time();
         let mut state = self.lock();
@@ -131,10 +146,15 @@ impl Vital {
         self.child.signal_group(libc::SIGKILL);
         self.child.reap();
         let verdict = match status {
-            None => "its status was taken by somebody else".to_owned(),
+            None => "its status was taken by somebody else".into(),
             // A verdict is about our kill, not about an end that came before it.
-            Some(status) if status.signal() == Some(libc::SIGKILL) => std::mem::take(&mut state.verdict),
-            Some(_) => String::new(),
+            Some(status) if status.signal() == Some(libc::SIGKILL) && !state.verdict.text.is_empty() => {
+                std::mem::take(&mut state.verdict)
+            }
+            Some(status) if status.signal() == Some(libc::SIGKILL) && oom_kills.claim() => {
+                Verdict { text: "the kernel killed it for want of memory".to_owned(), out_of_memory: true }
+            }
+            Some(_) => Verdict::default(),
         };
         state.exit = Some(Exit { status, cpu, verdict });
         state.channels.into_iter().flatten().for_each(os::socket::end_of_stream);

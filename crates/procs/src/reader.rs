@@ -8,7 +8,8 @@ use taskloom_core::{Death, Event, Job, StartError, TaskError, backend_api::LogRe
 
 use crate::{
     backend::{Shared, carry_out},
-    dispatch::{Nonsense, Stage},
+    dispatch::Nonsense,
+    lane::Stage,
     line::{Exit, Line, Vital},
     transport::{Received, Receiver},
     wire::{Rare, Record},
@@ -61,11 +62,11 @@ pub(crate) fn run(shared: &Arc<Shared>, vital: &Arc<Vital>, take_in: impl FnOnce
 
 fn describe(error: StartError, vital: &Vital, exit: &Exit, lines: Vec<String>) -> StartError {
     // A kill of ours says nothing about the worker but its verdict.
-    let ours = exit.status.and_then(|status| status.signal()) == Some(libc::SIGKILL) && !exit.verdict.is_empty();
+    let ours = exit.status.and_then(|status| status.signal()) == Some(libc::SIGKILL) && !exit.verdict.text.is_empty();
     let status = match exit.status {
-        Some(_) if ours => exit.verdict.clone(),
+        Some(_) if ours => exit.verdict.text.clone(),
         Some(status) => format!("pid {}, {status}", vital.pid()),
-        None => exit.verdict.clone(),
+        None => exit.verdict.text.clone(),
     };
     error.status(status).stderr(lines)
 }
@@ -101,7 +102,8 @@ impl Reader<'_> {
             let mut books = self.shared.books();
             let kills = books.kills.len();
             let booked = books.book(&self.line, &records, &mut orders);
-            let more_kills = books.kills.len() > kills;
+            let condemned = records.iter().any(|record| matches!(record, Record::Rare(Rare::Condemned)));
+            let more_kills = condemned || books.kills.len() > kills;
             drop(books);
             if let Err(Nonsense(what)) = booked {
                 return self.accuse(&what);
@@ -168,8 +170,8 @@ impl Reader<'_> {
                 }
             }
             Rare::Log(record) => pass_on(self.shared, &self.line, record),
-            // Said once, and heard already.
-            Rare::Ready | Rare::InitFailed(_) => {}
+            // Said once and heard already, or booked and nothing else.
+            Rare::Ready | Rare::InitFailed(_) | Rare::Leaving | Rare::Holding(_) | Rare::Condemned => {}
         }
     }
 
@@ -196,15 +198,16 @@ impl Reader<'_> {
         let closing = !books.is_open();
         let one_shot = books.one_shot;
         let next = if closing || one_shot { Stage::Shut } else { Stage::Vacant };
-        let wall = books.lane_of(vital.worker).and_then(|lane| lane.clear(next));
+        let duty = books.lane_of(vital.worker).map(|lane| lane.vacate(next));
         books.kills.retain(|kill| kill.worker != vital.worker);
         drop(books);
-        death.wall = wall.unwrap_or_default();
+        let running = duty.and_then(|duty| duty.running);
+        death.wall = running.map(|running| running.since.elapsed()).unwrap_or_default();
         self.shared.announce();
         let how = if told && self.task.is_none() { String::new() } else { death.how() };
         self.shared.hub.emit(|| Event::worker_ended(vital.worker, vital.pid(), how));
 
-        let ended_with_pool = closing && exit.verdict == POOL_ENDS;
+        let ended_with_pool = closing && exit.verdict.text == POOL_ENDS;
         let current = self.current.take().map(|(_, job)| job);
         let mut rest = Vec::new();
         for job in current.into_iter().chain(self.line.close()) {
@@ -214,7 +217,11 @@ impl Reader<'_> {
                 }
                 let mut death = death.clone();
                 death.attempt = attempt;
-                TaskError::Crashed(Box::new(death))
+                if exit.verdict.out_of_memory {
+                    TaskError::OutOfMemory(Box::new(death))
+                } else {
+                    TaskError::Crashed(Box::new(death))
+                }
             }));
         }
         if one_shot {
@@ -239,7 +246,7 @@ fn death(vital: &Vital, exit: &Exit) -> Death {
     death.pid = vital.pid();
     death.signal = exit.status.and_then(|status| status.signal());
     death.exit_code = exit.status.and_then(|status| status.code());
-    death.verdict.clone_from(&exit.verdict);
+    death.verdict.clone_from(&exit.verdict.text);
     death.cpu = exit.cpu;
     death.peak_memory = vital.peak_memory();
     death

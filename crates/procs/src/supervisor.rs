@@ -11,16 +11,18 @@ use std::{
 
 use crate::{
     backend::Shared,
-    dispatch::{Phase, Stage},
+    dispatch::{Books, Kill, Order, Phase},
+    lane::Stage,
     launch::{self, Launched},
     line::Vital,
-    os::{poll::Set, process::Doing},
+    os::{self, memory::OomKills, poll::Set, process::Doing},
     reader::POOL_ENDS,
     stderr::Tee,
     transport,
+    wire::Control,
 };
 
-/// How often a worker that is busy is looked at: whether it is stopped, and how much memory it has.
+/// How often a worker that is busy is looked at: whether it is stopped, and how much memory it has had at most.
 const TICK: Duration = Duration::from_millis(200);
 
 /// A worker process that has not been buried.
@@ -35,16 +37,49 @@ struct Charge {
 
 pub(crate) fn run(shared: &Arc<Shared>, tee: Tee) {
     shared.enter();
-    let mut supervisor =
-        Supervisor { shared, tee, charges: Vec::new(), readers: Vec::new(), next_worker: 0, looked: Instant::now() };
+    let mut supervisor = Supervisor {
+        shared,
+        tee,
+        charges: Vec::new(),
+        readers: Vec::new(),
+        next_worker: 0,
+        looked: Instant::now(),
+        oom_kills: OomKills::of_this_cgroup(),
+        weighing: WEIGHING,
+    };
     while !supervisor.is_done() {
         supervisor.start_workers();
         supervisor.carry_out_kills();
+        shared.let_go();
         supervisor.wait();
         supervisor.bury();
         supervisor.readers.retain(|reader| !reader.is_finished());
     }
     supervisor.leave();
+}
+
+/// How often the memory of running tasks is looked at, if it is limited; four times as often once one has half of what it may.
+const WEIGHING: Duration = Duration::from_millis(20);
+
+/// How long a worker has to answer that it begins nothing any more.
+const CONDEMN_TIME: Duration = Duration::from_millis(20);
+
+/// Who is to be killed for an item is first asked to begin no other, so that the kill cannot hit one
+/// that came after it. Gives the kills to be carried out now, and whom to ask; the kills of those come
+/// when they answer, or a little later.
+fn condemn(books: &mut Books, due: Vec<Kill>) -> (Vec<Kill>, Vec<Order>) {
+    let mut asked = Vec::new();
+    let (now, later): (Vec<_>, Vec<_>) = due.into_iter().partition(|kill| kill.only_if.is_none() || kill.condemned);
+    for mut kill in later {
+        let line = books.lane_of(kill.worker).and_then(|lane| lane.line().cloned());
+        if let (Some(line), Some((token, item))) = (line, kill.only_if) {
+            asked.push((line, Control::Condemn { token, item }));
+            kill.condemned = true;
+            kill.at = Instant::now() + CONDEMN_TIME;
+            books.kills.push(kill);
+        }
+    }
+    (now, asked)
 }
 
 struct Supervisor<'a> {
@@ -54,6 +89,9 @@ struct Supervisor<'a> {
     readers: Vec<JoinHandle<()>>,
     next_worker: u32,
     looked: Instant,
+    oom_kills: OomKills,
+    /// How often running tasks' memory is looked at now.
+    weighing: Duration,
 }
 
 impl Supervisor<'_> {
@@ -97,18 +135,23 @@ impl Supervisor<'_> {
     fn carry_out_kills(&mut self) {
         let now = Instant::now();
         let mut books = self.shared.books();
-        let (due, later) = std::mem::take(&mut books.kills).into_iter().partition(|kill| kill.at <= now);
+        let (mut due, later): (Vec<_>, _) =
+            std::mem::take(&mut books.kills).into_iter().partition(|kill| kill.at <= now);
         books.kills = later;
-        let mut due: Vec<_> = due;
         due.retain(|kill| kill.only_if.is_none_or(|item| books.still_runs(kill.worker, item)));
+        let (due, condemned) = condemn(&mut books, due);
         let everybody = matches!(books.phase, Phase::Closing { kill_at: Some(at) } if at <= now);
         // Nobody waits for a worker that is only being started.
         let unwanted: Vec<u32> = if books.is_open() { Vec::new() } else { books.starting().collect() };
         drop(books);
+        for (line, order) in condemned {
+            // It may have to wait for a worker that is stopped: that is not for this thread.
+            line.clone().send_patiently(move || line.order(&order));
+        }
         for charge in &mut self.charges {
             let vital = &charge.vital;
             if let Some(kill) = due.iter().find(|kill| kill.worker == vital.worker) {
-                vital.kill(&kill.verdict);
+                vital.kill(kill.verdict.clone());
             }
             let greeted = vital.greeted.load(Ordering::Relaxed);
             if everybody || unwanted.contains(&vital.worker) {
@@ -118,7 +161,7 @@ impl Supervisor<'_> {
                 charge.hello_by = None;
             } else if charge.hello_by.is_some_and(|at| at <= now) {
                 let limit = self.shared.config.start_timeout;
-                vital.kill(&format!("it said no hello within {limit:?}"));
+                vital.kill(format!("it said no hello within {limit:?}"));
                 charge.hello_by = None;
             }
         }
@@ -138,8 +181,9 @@ impl Supervisor<'_> {
             Phase::Closing { kill_at } => kill_at,
             _ => None,
         };
+        let leave = books.next_leave();
         let hellos = self.charges.iter().filter_map(|charge| charge.hello_by);
-        let next = kills.chain(starts).chain(end).chain(hellos).min();
+        let next = kills.chain(starts).chain(end).chain(hellos).chain(leave).min();
         drop(books);
 
         let mut set = Set::default();
@@ -148,10 +192,15 @@ impl Supervisor<'_> {
             set.add(charge.vital.child.fd());
         }
         let limit = next.map(|at| at.saturating_duration_since(Instant::now()));
-        let limit = if busy { Some(limit.unwrap_or(TICK).min(TICK)) } else { limit };
+        let weighed = busy && self.shared.hub.settings().memory_limit.is_some();
+        let tick = if weighed { self.weighing } else { TICK };
+        let limit = if busy { Some(limit.unwrap_or(tick).min(tick)) } else { limit };
         set.wait(limit);
         if set.is_ready(0) {
             self.shared.bell.answer();
+        }
+        if weighed {
+            self.weigh();
         }
         if busy && self.looked.elapsed() >= TICK {
             self.looked = Instant::now();
@@ -161,6 +210,8 @@ impl Supervisor<'_> {
 
     /// Looks at all workers: those that were stopped, twice in a row, will not go on by themselves.
     fn look_around(&mut self) {
+        // Our dead have been buried: whoever was killed since then, if anybody, was not ours.
+        self.oom_kills.forget();
         for charge in &mut self.charges {
             charge.vital.sample();
             let Doing::Stopped(signal) = charge.vital.child.doing() else {
@@ -168,14 +219,32 @@ impl Supervisor<'_> {
                 continue;
             };
             if std::mem::replace(&mut charge.stopped, true) {
-                charge.vital.kill(&format!("stopped by signal {signal}, then killed"));
+                charge.vital.kill(format!("stopped by signal {signal}, then killed"));
             }
         }
     }
 
+    /// Finds tasks that take too much memory.
+    fn weigh(&mut self) {
+        let Some(limit) = self.shared.hub.settings().memory_limit else { return };
+        let running = self.shared.books().to_be_weighed();
+        let mut most = 0;
+        for (line, item, before) in running {
+            let Some(held) = os::memory::held(line.vital.pid()) else { continue };
+            let taken = held.saturating_sub(before);
+            most = most.max(taken);
+            if taken > limit {
+                let [taken, limit] = [taken, limit].map(|bytes| bytes >> 20);
+                let text = format!("its task took {taken} MiB of memory and may take {limit} MiB");
+                self.shared.books().kill_for_memory(line.worker(), item, text);
+            }
+        }
+        self.weighing = if most > limit / 2 { WEIGHING / 4 } else { WEIGHING };
+    }
+
     fn bury(&mut self) {
         self.charges.retain(|charge| {
-            let dead = charge.vital.bury();
+            let dead = charge.vital.bury(&mut self.oom_kills);
             if dead && !charge.vital.greeted.load(Ordering::Relaxed) {
                 transport::give_up(&charge.server);
             }

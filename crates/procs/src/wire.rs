@@ -39,6 +39,10 @@ pub(crate) struct Terms {
     /// `log::max_level` of the parent.
     pub(crate) log_level: usize,
     pub(crate) umask: Option<u32>,
+    /// Whether the parent watches its memory, and wants to know what it holds between tasks.
+    pub(crate) watched: bool,
+    /// It is to leave when it holds so many bytes more than at its start.
+    pub(crate) recycle_above: Option<u64>,
     /// The initialiser: its place in the registry and its arguments.
     pub(crate) init: Option<(u32, ByteBuf)>,
 }
@@ -58,6 +62,8 @@ pub(crate) enum Control {
     Recall(Vec<(u64, u32)>),
     /// A running item is to be told to stop.
     Cancel { token: u64, item: u32 },
+    /// If this item runs, begin nothing after it, and say so: it is about to be killed for it.
+    Condemn { token: u64, item: u32 },
     /// So many log records have been delivered.
     LogCredit(u32),
 }
@@ -70,6 +76,12 @@ pub(crate) enum Rare {
     InitFailed(TaskError),
     /// For each token of a recall: from which item on it came back.
     Returned(Vec<(u64, u32)>),
+    /// It holds too much memory to go on: it is to get no more work, and to be replaced.
+    Leaving,
+    /// How many bytes it holds between two tasks.
+    Holding(u64),
+    /// It begins nothing any more, as it was told.
+    Condemned,
     Progress {
         task: u64,
         done: u64,
@@ -165,9 +177,14 @@ impl Records {
     }
 
     pub(crate) fn rare(rare: &Rare) -> Vec<u8> {
-        let mut out = vec![RARE];
-        put(rare, &mut out);
-        out
+        let mut records = Self::default();
+        records.append(rare);
+        records.0
+    }
+
+    pub(crate) fn append(&mut self, rare: &Rare) {
+        self.0.push(RARE);
+        put(rare, &mut self.0);
     }
 
     fn head(&mut self, kind: u8, token: u64) {

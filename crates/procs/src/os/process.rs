@@ -113,15 +113,6 @@ impl Child {
     }
 }
 
-/// Highest resident memory of a process since its `exec`, in bytes: `self`, or a number.
-///
-/// Never `ru_maxrss`: that starts at the size of the parent.
-pub(crate) fn peak_memory(process: &str) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
-}
-
 /// The mask of permissions that new files do not get.
 pub(crate) fn umask() -> Option<u32> {
     let text = fs::read_to_string("/proc/self/status").ok()?;

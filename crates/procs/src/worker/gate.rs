@@ -9,6 +9,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
 };
 
 use taskloom_core::backend_api::Link;
@@ -24,6 +25,8 @@ struct State {
     /// The item claimed last. Tokens grow, and the runner takes them in order.
     last: Option<(u64, u32)>,
     running: Option<Arc<Run>>,
+    /// Nothing begins here any more: the process is about to be killed.
+    condemned: bool,
     /// From which item on a token was recalled; also tokens that have not been read yet.
     recalled: BTreeMap<u64, u32>,
 }
@@ -68,6 +71,11 @@ impl Gate {
     /// Whether the runner may start this item; if so nobody can recall it any more.
     pub(super) fn claim(&self, token: u64, item: u32, run: &Arc<Run>) -> bool {
         let mut state = self.lock();
+        while state.condemned {
+            drop(state);
+            thread::park();
+            state = self.lock();
+        }
         if state.recalled.first_key_value().is_some_and(|(&oldest, _)| oldest < token) {
             state.recalled = state.recalled.split_off(&token);
         }
@@ -92,6 +100,13 @@ impl Gate {
     pub(super) fn recall(&self, wanted: Vec<(u64, u32)>, answer: impl FnOnce(Vec<(u64, u32)>)) {
         let mut state = self.lock();
         answer(wanted.into_iter().map(|(token, from)| (token, state.recall(token, from))).collect());
+    }
+
+    /// If this item runs, no other will. The parent kills the process then, whatever this item still does.
+    pub(super) fn condemn(&self, token: u64, item: u32) -> bool {
+        let mut state = self.lock();
+        state.condemned |= state.running.is_some() && state.last == Some((token, item));
+        state.condemned
     }
 
     /// Tells a run to stop, if it still runs.

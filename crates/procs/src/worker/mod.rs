@@ -12,6 +12,7 @@ mod control;
 mod gate;
 mod logger;
 mod runner;
+mod thrift;
 
 use std::{sync::Arc, thread};
 
@@ -58,7 +59,8 @@ pub(crate) fn run(ticket: &Ticket) -> ! {
     let Received::Message(welcome) = ends.data.receive() else { os::process::exit_now(EXIT_PROTOCOL) };
     let Ok(Welcome::Terms(terms)) = wire::decode(&welcome) else { os::process::exit_now(EXIT_PROTOCOL) };
     let worker = settle(&terms, &up);
-    runner::run(&ends.data, worker, &gate, up)
+    let thrift = thrift::Thrift::new(&terms, |news| up.rare(&news));
+    runner::run(&ends.data, worker, &gate, up, thrift)
 }
 
 /// Becomes the worker that the parent wants.
@@ -66,6 +68,7 @@ fn settle(terms: &Terms, up: &Arc<Up>) -> Worker {
     if let Some(mask) = terms.umask {
         os::files::set_umask(mask);
     }
+    os::memory::offer_to_oom_killer();
     logger::install(up.clone(), terms.log_level);
     last_words(runner::last_words);
     let worker = Worker::new(terms.pool, terms.worker, terms.slot).cpu_clock(os::process::thread_cpu_time);

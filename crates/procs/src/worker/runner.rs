@@ -16,6 +16,7 @@ use taskloom_core::{
 use super::{
     EXIT_PROTOCOL, Up,
     gate::{Gate, Run},
+    thrift::Thrift,
 };
 use crate::{
     os,
@@ -32,9 +33,9 @@ struct At {
     item: Option<(u64, u32)>,
 }
 
-pub(super) fn run(data: &Receiver, worker: Worker, gate: &Gate, up: Arc<Up>) -> ! {
+pub(super) fn run(data: &Receiver, worker: Worker, gate: &Gate, up: Arc<Up>, thrift: Thrift) -> ! {
     set_at(Some(At { thread: thread::current().id(), up: up.clone(), item: None }));
-    let mut runner = Runner { worker, gate, up, out: Records::default() };
+    let mut runner = Runner { worker, gate, up, thrift, out: Records::default() };
     loop {
         let Received::Message(message) = data.receive() else {
             // The control thread ends the process if the parent is gone; else our descriptors are.
@@ -62,6 +63,7 @@ struct Runner<'a> {
     worker: Worker,
     gate: &'a Gate,
     up: Arc<Up>,
+    thrift: Thrift,
     /// Records that the next message takes along: the end of an item goes with the start of the next.
     out: Records,
 }
@@ -96,12 +98,13 @@ impl Runner<'_> {
         self.out.done(token, item, |out| {
             let (outcome, mut metrics) = batch.run(item, worker, run, out);
             if metrics.wall.is_some() {
-                metrics.peak_memory = os::process::peak_memory("self");
+                metrics.peak_memory = os::memory::peak("self");
             }
             (outcome, metrics)
         });
         set_item(None);
         self.gate.release();
+        self.thrift.look(|news| self.out.append(&news));
         true
     }
 

@@ -1,0 +1,215 @@
+//! A place for a worker, and what the worker there is doing.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{dispatch::Order, line::Line, wire::Control};
+
+/// Most items that wait inside one worker, and most messages it has not read.
+const MOST_WAITING: u32 = 64;
+const MOST_UNREAD: usize = 32;
+/// How much work may wait inside a worker, by the time its tasks took lately. Longer tasks do not
+/// wait there at all: they stay in the queue, from where any worker takes them.
+const WAITING_TIME: f64 = 0.004;
+
+#[derive(Default)]
+pub(crate) struct Lane {
+    pub(crate) stage: Stage,
+    /// Failed starts in a row.
+    pub(crate) failures: u32,
+    /// The pool was made smaller: who is here leaves, and nobody comes.
+    pub(crate) unwanted: bool,
+    pub(crate) next_token: u64,
+    pub(crate) duty: Duty,
+}
+
+/// What one worker has to do. All of it goes with the worker.
+#[derive(Default)]
+pub(crate) struct Duty {
+    pub(crate) flights: VecDeque<Flight>,
+    /// Messages on the data channel that have not been read, by their first token, with their sizes.
+    pub(crate) unread: VecDeque<(u64, usize)>,
+    /// Somebody sends to this worker; nobody else may.
+    pub(crate) sending: bool,
+    /// Tokens that have been recalled and have not come back.
+    pub(crate) recalling: usize,
+    pub(crate) running: Option<Running>,
+    /// Mean time of a task, in seconds, of late.
+    pub(crate) pace: Option<f64>,
+    /// Tasks that it has begun.
+    pub(crate) begun: u64,
+    /// Bytes of memory that it held before the present task.
+    pub(crate) held: u64,
+    /// It holds too much memory: it gets no more work, and is replaced.
+    pub(crate) retiring: bool,
+    /// Since when it has had nothing to do.
+    pub(crate) idle_since: Option<Instant>,
+}
+
+#[derive(Default)]
+pub(crate) enum Stage {
+    /// Nobody is here; the supervisor starts a worker, now or at that time.
+    #[default]
+    Vacant,
+    VacantUntil(Instant),
+    /// A worker is on its way.
+    Starting {
+        worker: u32,
+    },
+    Ready(Arc<Line>),
+    /// The worker left because there was no work; another one comes when there is.
+    Away,
+    /// Nobody comes here any more.
+    Shut,
+}
+
+/// A job that was sent to a worker.
+pub(crate) struct Flight {
+    pub(crate) token: u64,
+    pub(crate) first_id: u64,
+    pub(crate) len: u32,
+    /// The first item that has not started.
+    pub(crate) next: u32,
+    /// It has left: it can be recalled.
+    pub(crate) sent: bool,
+    /// It is to be recalled once it has left.
+    pub(crate) recall: bool,
+    /// An item that is to be stopped, should it start nevertheless.
+    pub(crate) stop: Option<(u32, Duration)>,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Running {
+    pub(crate) token: u64,
+    pub(crate) item: u32,
+    pub(crate) since: Instant,
+}
+
+impl Running {
+    pub(crate) fn item(self) -> (u64, u32) {
+        (self.token, self.item)
+    }
+}
+
+impl Flight {
+    pub(crate) fn waiting(&self) -> u32 {
+        self.len.saturating_sub(self.next)
+    }
+}
+
+impl Lane {
+    pub(crate) fn line(&self) -> Option<&Arc<Line>> {
+        match &self.stage {
+            Stage::Ready(line) => Some(line),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn worker(&self) -> Option<u32> {
+        match &self.stage {
+            Stage::Ready(line) => Some(line.worker()),
+            Stage::Starting { worker } => Some(*worker),
+            _ => None,
+        }
+    }
+
+    /// Whether somebody has to look after the worker: it may be stopped, or stuck.
+    pub(crate) fn is_busy(&self) -> bool {
+        matches!(self.stage, Stage::Starting { .. }) || !self.duty.is_idle()
+    }
+
+    /// How many more items the worker may get now, if its life is `most` tasks long.
+    pub(crate) fn room(&self, most: Option<u64>) -> u32 {
+        let duty = &self.duty;
+        if self.line().is_none() || duty.sending || duty.retiring || self.unwanted {
+            return 0;
+        }
+        let room = if duty.is_idle() {
+            duty.depth().max(1)
+        } else if duty.waiting() * 2 < duty.depth() && duty.unread.len() < MOST_UNREAD {
+            duty.depth() - duty.waiting()
+        } else {
+            0
+        };
+        room.min(duty.left(most))
+    }
+
+    /// A fresh worker is here.
+    pub(crate) fn occupy(&mut self, line: Arc<Line>) {
+        self.stage = Stage::Ready(line);
+        self.failures = 0;
+        self.duty = Duty { idle_since: Some(Instant::now()), ..Duty::default() };
+    }
+
+    /// The worker leaves, or is gone; its jobs are with whoever settles them. Gives what it had to do.
+    pub(crate) fn vacate(&mut self, stage: Stage) -> Duty {
+        self.stage = if self.unwanted { Stage::Shut } else { stage };
+        std::mem::take(&mut self.duty)
+    }
+
+    /// Recalls what waits of these tokens, each from an item on.
+    pub(crate) fn recall(&mut self, wanted: Vec<(u64, u32)>, orders: &mut Vec<Order>) {
+        if let (Stage::Ready(line), false) = (&self.stage, wanted.is_empty()) {
+            self.duty.recalling += wanted.len();
+            orders.push((line.clone(), Control::Recall(wanted)));
+        }
+    }
+
+    /// Recalls everything that has not started; what has not left follows when it has.
+    pub(crate) fn recall_all(&mut self, orders: &mut Vec<Order>) {
+        let wanted = self.duty.flights.iter_mut().filter_map(Flight::recall).collect();
+        self.recall(wanted, orders);
+    }
+}
+
+impl Flight {
+    /// What of it can be recalled now. If it has not left, it is marked.
+    pub(crate) fn recall(&mut self) -> Option<(u64, u32)> {
+        if self.waiting() == 0 {
+            return None;
+        }
+        self.recall |= !self.sent;
+        self.sent.then_some((self.token, self.next))
+    }
+}
+
+impl Duty {
+    /// Whether nothing is left for the worker to do.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.running.is_none() && !self.sending && self.flights.iter().all(|flight| flight.waiting() == 0)
+    }
+
+    /// Whether it is idle and everything that it had has come to its end here too.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.is_idle() && self.flights.is_empty()
+    }
+
+    pub(crate) fn waiting(&self) -> u32 {
+        self.flights.iter().map(Flight::waiting).sum()
+    }
+
+    /// How many items may wait behind the one that runs.
+    fn depth(&self) -> u32 {
+        self.pace.map_or(0, |pace| (WAITING_TIME / pace.max(1e-9)).min(MOST_WAITING.into()) as u32)
+    }
+
+    /// How many more tasks it may be sent in a life of `most` tasks.
+    pub(crate) fn left(&self, most: Option<u64>) -> u32 {
+        let left = most.map(|most| most.saturating_sub(self.begun + u64::from(self.waiting())));
+        left.and_then(|left| u32::try_from(left).ok()).unwrap_or(u32::MAX)
+    }
+
+    pub(crate) fn flight(&mut self, token: u64) -> Option<&mut Flight> {
+        self.flights.iter_mut().find(|flight| flight.token == token)
+    }
+
+    /// The worker has read all messages up to the one with this token.
+    pub(crate) fn has_read(&mut self, token: u64) {
+        while self.unread.front().is_some_and(|&(first, _)| first <= token) {
+            self.unread.pop_front();
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! How much memory processes hold, as `/proc` tells it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Highest resident memory of a process since its `exec`, in bytes: `self`, or a number.
+///
+/// Never `ru_maxrss`: that starts at the size of the parent.
+pub(crate) fn peak(process: &str) -> Option<u64> {
+    field(&status(process)?, "VmHWM:")
+}
+
+/// Anonymous memory of a process and of those that it started, resident or swapped, in bytes. Not
+/// counted are files, and memory that is shared with others. `None` if the process is gone.
+///
+/// A descendant whose parent has ended belongs to nobody here.
+pub(crate) fn held(pid: u32) -> Option<u64> {
+    let own = held_alone(pid)?;
+    Some(own + children(pid).into_iter().filter_map(held).sum::<u64>())
+}
+
+fn held_alone(pid: u32) -> Option<u64> {
+    let status = status(&pid.to_string())?;
+    Some(field(&status, "RssAnon:")? + field(&status, "VmSwap:").unwrap_or(0))
+}
+
+/// Processes started by any thread of this one. Empty where the kernel does not tell (`CONFIG_PROC_CHILDREN`).
+fn children(pid: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    lists
+        .flat_map(|list| list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect()
+}
+
+fn status(process: &str) -> Option<String> {
+    fs::read_to_string(format!("/proc/{process}/status")).ok()
+}
+
+/// A field of a status file, in bytes.
+fn field(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+/// Offers this process to the kernel before others, should the machine run out of memory: a worker can
+/// be replaced, its parent cannot. That it may not is no reason not to work.
+pub(crate) fn offer_to_oom_killer() {
+    const FILE: &str = "/proc/self/oom_score_adj";
+    const SCORE: i32 = 500;
+    let now = fs::read_to_string(FILE).ok().and_then(|text| text.trim().parse::<i32>().ok());
+    if now.is_none_or(|now| now < SCORE) {
+        let _ = fs::write(FILE, SCORE.to_string());
+    }
+}
+
+/// How often the kernel has killed somebody of this process's cgroup for want of memory.
+#[derive(Debug)]
+pub(crate) struct OomKills {
+    file: Option<PathBuf>,
+    seen: u64,
+}
+
+impl OomKills {
+    pub(crate) fn of_this_cgroup() -> Self {
+        let file = fs::read_to_string("/proc/self/cgroup").ok().and_then(|text| file_of(&text));
+        let mut this = Self { file, seen: 0 };
+        this.forget();
+        this
+    }
+
+    /// Whether there was a kill that nobody has been told of. Each is told once.
+    pub(crate) fn claim(&mut self) -> bool {
+        let claimed = self.count() > self.seen;
+        self.seen += u64::from(claimed);
+        claimed
+    }
+
+    /// Kills so far were of somebody else.
+    pub(crate) fn forget(&mut self) {
+        self.seen = self.count();
+    }
+
+    fn count(&self) -> u64 {
+        let text = self.file.as_ref().and_then(|file| fs::read_to_string(file).ok()).unwrap_or_default();
+        let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        count.and_then(|count| count.trim().parse().ok()).unwrap_or(self.seen)
+    }
+}
+
+/// Where a cgroup, as `/proc/self/cgroup` names it, counts these kills: version 2, or 1.
+fn file_of(cgroups: &str) -> Option<PathBuf> {
+    let parts = |line: &str| {
+        let mut parts = line.splitn(3, ':').skip(1).map(str::to_owned);
+        parts.next().zip(parts.next())
+    };
+    let root = Path::new("/sys/fs/cgroup");
+    let files = cgroups.lines().filter_map(parts).filter_map(|(controllers, path)| {
+        let path = path.trim_start_matches('/');
+        if controllers.is_empty() {
+            Some(root.join(path).join("memory.events.local"))
+        } else {
+            let memory = controllers.split(',').any(|controller| controller == "memory");
+            memory.then(|| root.join("memory").join(path).join("memory.oom_control"))
+        }
+    });
+    files.into_iter().find(|file| file.exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_holds_what_it_fills() {
+        let me = std::process::id();
+        let before = held(me).unwrap();
+        let block = vec![1_u8; 64 << 20];
+        let after = held(me).unwrap();
+        assert!(after >= before + (60 << 20), "{before} and {after} with {} more", block.len());
+        assert!(peak("self").unwrap() >= 64 << 20);
+    }
+
+    #[test]
+    fn what_a_child_holds_counts() {
+        let me = std::process::id();
+        let before = held(me).unwrap();
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let alone = held_alone(child.id()).unwrap();
+        // Other tests run beside this one: that it is among the children is what can be shown.
+        assert!(children(me).contains(&child.id()), "with {before} bytes before, and {alone} of the child");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_process_that_is_gone_holds_nothing_known() {
+        assert_eq!(held(u32::MAX), None);
+    }
+
+    #[test]
+    fn each_kill_by_the_kernel_is_told_once() {
+        let file = std::env::temp_dir().join(format!("taskloom-oom-{}", std::process::id()));
+        let write =
+            |count: u64| fs::write(&file, format!("low 0\noom 9\noom_kill {count}\noom_group_kill 7\n")).unwrap();
+        write(3);
+        let mut kills = OomKills { file: Some(file.clone()), seen: 0 };
+        kills.forget();
+        assert!(!kills.claim());
+        write(5);
+        assert_eq!([kills.claim(), kills.claim(), kills.claim()], [true, true, false]);
+        write(6);
+        kills.forget();
+        assert!(!kills.claim());
+        fs::remove_file(&file).unwrap();
+        // Without the file nothing is claimed.
+        assert!(!kills.claim());
+    }
+}
