@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     fs,
     io::{Read, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
     time::Duration,
@@ -28,26 +28,58 @@ pub struct Written {
 const BEGIN: &str = "<<<the test begins>>>";
 const END: &str = "<<<the test has ended>>>";
 
+/// Whether this process was started for this very test by [`alone`].
+pub fn is_alone() -> bool {
+    std::env::var(OWN).is_ok_and(|own| own == watchdog::current_test())
+}
+
+/// Starts this very test once more, with nothing beside it. `program` is this program, or a copy; `folder` is where its
+/// temporary files go, so that what other tests put into theirs is not taken for something left over.
+pub fn alone(program: &Path, folder: &Path) -> Command {
+    let test = watchdog::current_test();
+    let mut command = Command::new(program);
+    command.args([&test[..], "--exact", "--nocapture", "--test-threads=1"]).env(OWN, test).env("TMPDIR", folder);
+    command
+}
+
+/// This program's file.
+pub fn this_program() -> PathBuf {
+    std::env::current_exe().expect("a test program knows where it is")
+}
+
 /// Runs `body` in a process in which nothing else runs, by starting this very test program once more for this very
 /// test. Returns what `body` wrote, in the process that asked; `None` in the one in which it ran.
 ///
 /// Counts of threads, descriptors and children mean nothing in a process where other tests run.
 #[track_caller]
 pub fn in_own_process(input: &str, body: impl FnOnce()) -> Option<Written> {
+    run_alone(|_| this_program(), input, body)
+}
+
+/// Runs `body` in a process of a copy of this program, with whose file it may do what it likes.
+#[track_caller]
+pub fn in_own_copy(body: impl FnOnce()) -> Option<Written> {
+    let copy = |folder: &Scratch| {
+        let copy = folder.path("copy");
+        fs::copy(this_program(), &copy).expect("the program can be copied");
+        copy
+    };
+    run_alone(copy, "", body)
+}
+
+#[track_caller]
+fn run_alone(program: impl FnOnce(&Scratch) -> PathBuf, input: &str, body: impl FnOnce()) -> Option<Written> {
     let test = &watchdog::current_test();
-    if std::env::var(OWN).is_ok_and(|own| own == *test) {
+    if is_alone() {
         println!("{BEGIN}");
         body();
         println!("{END}");
         return None;
     }
-    // Of its own too, so that what other tests put into theirs is not taken for something left over.
-    let temporary = Scratch::new();
-    let folder = temporary.path("tmp");
+    let scratch = Scratch::new();
+    let folder = scratch.path("tmp");
     fs::create_dir(&folder).expect("the temporary folder can be written");
-    let program = std::env::current_exe().expect("a test program knows where it is");
-    let mut command = Command::new(program);
-    command.args([&test[..], "--exact", "--nocapture", "--test-threads=1"]).env(OWN, test).env("TMPDIR", &folder);
+    let mut command = alone(&program(&scratch), &folder);
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -120,14 +152,23 @@ impl Holdings {
     }
 }
 
+/// Whether this process lives: a zombie is dead, and somebody's to bury.
+pub fn lives(pid: u32) -> bool {
+    stat(&PathBuf::from(format!("/proc/{pid}"))).is_some_and(|fields| fields.first().is_some_and(|state| state != "Z"))
+}
+
+/// What stands in a process's `stat` behind its name, which is in parentheses and may contain anything: state, parent...
+fn stat(folder: &Path) -> Option<Vec<String>> {
+    let stat = text(&folder.join("stat"));
+    stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().map(str::to_owned).collect())
+}
+
 /// All descendants of this process, zombies too.
 pub fn descendants() -> Vec<u32> {
     let mut parents = Vec::new();
     for entry in entries("/proc") {
         let pid = entry.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok());
-        // The second field is a name in parentheses that may contain anything.
-        let stat = text(&entry.join("stat"));
-        let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse::<u32>().ok());
+        let parent = stat(&entry).and_then(|fields| fields.get(1)?.parse::<u32>().ok());
         parents.extend(pid.zip(parent));
     }
     let mut found = vec![std::process::id()];
@@ -150,7 +191,7 @@ pub fn cpu_time(processes: &[u32], without: &str) -> Duration {
     Duration::from_nanos(used.sum())
 }
 
-fn entries(folder: impl AsRef<Path>) -> Vec<std::path::PathBuf> {
+fn entries(folder: impl AsRef<Path>) -> Vec<PathBuf> {
     fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }
 

@@ -60,7 +60,7 @@ pub(crate) fn start(shared: &Arc<Shared>, worker: u32, slot: u32, tee: &Tee) -> 
     let name = server.name().to_owned();
     let token = token().map_err(|error| StartError::new(format!("/dev/urandom cannot be read: {error}")))?;
     let ticket = Ticket { parent: std::process::id(), token: token.clone(), server: name.clone() };
-    let failed = |error: io::Error| StartError::new(format!("a worker process cannot be started: {error}"));
+    let failed = |error: io::Error| cannot_start(&shared.config, &error);
     let mut child = command(&shared.config, &ticket).and_then(|mut command| command.spawn()).map_err(failed)?;
 
     let taken = child.stderr.take().ok_or_else(|| io::ErrorKind::BrokenPipe.into()).and_then(Tail::new);
@@ -91,6 +91,19 @@ pub(crate) fn start(shared: &Arc<Shared>, worker: u32, slot: u32, tee: &Tee) -> 
             }
             Err(failed(error).into())
         }
+    }
+}
+
+/// The words for a process that the system does not start.
+fn cannot_start(config: &Config, error: &io::Error) -> StartError {
+    match &config.directory {
+        // The system does not say what it has not found.
+        Some(directory) if !directory.is_dir() => StartError::new(format!(
+            "a worker process cannot be started: the folder {}, in which its pool was built, is gone; make it again, or \
+             change to one that stays before the pool is built",
+            directory.display()
+        )),
+        _ => StartError::new(format!("a worker process cannot be started: {error}")),
     }
 }
 
