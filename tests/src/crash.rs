@@ -54,7 +54,7 @@ fn one_task_crashes<H: Harness>(misdeed: Misdeed) -> Option<Death> {
 }
 
 /// So many workers run at the same time.
-fn is_whole<B: Backend>(scratch: &Scratch, pool: &Pool<B>, workers: usize) {
+pub(crate) fn is_whole<B: Backend>(scratch: &Scratch, pool: &Pool<B>, workers: usize) {
     let gate = scratch.gate("whole");
     let together: Vec<Handle<_>> =
         (0..workers).map(|_| pool.submit(knows_together::task(gate.clone(), workers)).expect("accepted")).collect();

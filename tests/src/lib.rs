@@ -28,5 +28,6 @@ pub mod context;
 pub mod crash;
 pub mod handle;
 pub mod life;
+pub mod limits;
 pub mod map;
 pub mod outcome;

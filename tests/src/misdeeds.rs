@@ -24,6 +24,12 @@ pub fn send(pid: u32, signal: i32) -> bool {
     unsafe { libc::kill(pid, signal) == 0 }
 }
 
+/// Ignores a signal, in this process and in those that it starts from now on.
+pub fn ignore(signal: i32) {
+    // SAFETY: `signal` takes a number and a disposition that is none of ours; no handler runs.
+    unsafe { libc::signal(signal, libc::SIG_IGN) };
+}
+
 /// Ends the process without running anything that wants to run at its end.
 pub fn quick_exit(code: i32) -> ! {
     // SAFETY: `_exit` takes a number and does not return.

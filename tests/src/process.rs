@@ -181,6 +181,12 @@ pub fn descendants() -> Vec<u32> {
     found.split_off(1)
 }
 
+/// Whether a process lives. A zombie is dead, and is somebody's to bury.
+pub fn lives(pid: u32) -> bool {
+    let stat = text(Path::new(&format!("/proc/{pid}/stat")));
+    stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
+}
+
 /// Processor time that the threads of these processes have used, those of `without` excepted.
 pub fn cpu_time(processes: &[u32], without: &str) -> Duration {
     let threads = processes.iter().flat_map(|process| entries(format!("/proc/{process}/task")));

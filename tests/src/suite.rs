@@ -14,6 +14,8 @@ macro_rules! conformance {
                 handle_as_completed, handle_nested;
             map: map_order, map_unordered, map_error, map_chunks, map_lazy, map_input_panic, map_abandon, map_edges,
                 map_fair;
+            limits: limits_timeout, limits_queue_timeout, limits_deadline, limits_kill, limits_abandon, limits_retry,
+                limits_late, limits_overlap, limits_given_up;
             crash: crash_segv, crash_kill, crash_abort, crash_stack_overflow, crash_exit0, crash_exit3,
                 crash_quick_exit, crash_close_all_fds, crash_garbage, crash_stopped, crash_result_first, crash_behind,
                 crash_idle, crash_no_worker;

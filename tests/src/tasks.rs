@@ -1,5 +1,7 @@
 //! The tasks that the suite runs.
 
+pub mod limits;
+
 use std::{
     collections::HashMap,
     error::Error,
