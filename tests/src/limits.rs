@@ -334,7 +334,9 @@ pub fn limits_retry<H: Harness>() {
         let resting = pool.with(Policy::new().retry(Retry::failures(9).backoff(HOUR).longest_backoff(HOUR)));
         let file = scratch.path("resting");
         let resting = resting.submit(ends_until::task(file.clone(), End::Error, 9)).expect("accepted");
-        eventually("it rests", || lines(&file).len() == 1 && resting.state() == State::Queued);
+        let retries = |event: &Event| matches!(event, Event::Retrying { .. });
+        eventually("it rests", || events.of(resting.id()).iter().any(retries));
+        assert_eq!((resting.state(), lines(&file).len()), (State::Queued, 1));
         assert_eq!(resting.cancel(), Cancel::Prevented);
         assert!(matches!(resting.join(), Err(TaskError::Cancelled)));
     }
