@@ -17,6 +17,7 @@ use taskloom_core::{
 };
 
 use crate::{
+    chaos::{self, Point},
     dispatch::{Books, Kill, Load, Order, Phase},
     entry::Calling,
     lane::Stage,
@@ -246,6 +247,7 @@ impl Shared {
 
     fn deliver(self: &Arc<Self>, load: Load) {
         let Load { line, mut jobs, .. } = load;
+        chaos::on(Point::Picked, &line.vital);
         let Some(tokens) = jobs.first().zip(jobs.last()).map(|((first, _), (last, _))| *first..=*last) else { return };
         let mut message = vec![data::FRAMES];
         for (token, job) in &mut jobs {
@@ -253,7 +255,10 @@ impl Shared {
         }
         // Before they are sent: the reader must know what it hears of.
         match line.keep(jobs) {
-            Ok(()) => line.send(message),
+            Ok(()) => {
+                chaos::on(Point::Kept, &line.vital);
+                line.send(message);
+            }
             // The worker died meanwhile; it has begun none of them.
             Err(jobs) => self.give_back(jobs.into_iter().filter_map(|(_, mut job)| job.returned(0)).collect()),
         }
@@ -288,6 +293,7 @@ impl Shared {
     }
 
     fn dismiss(&self, line: &Arc<Line>) {
+        chaos::on(Point::Dismiss, &line.vital);
         line.send(vec![data::EXIT]);
         self.kill_later(line.worker(), EXIT_TIME, "it did not end when it was told to");
     }

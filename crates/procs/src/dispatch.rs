@@ -102,7 +102,11 @@ pub(crate) type Order = (Arc<Line>, Control);
 
 /// What a worker did that no worker does.
 #[derive(Debug)]
-pub(crate) struct Nonsense(pub(crate) String);
+pub(crate) struct Nonsense {
+    /// The record that is not true; those before it have been booked.
+    pub(crate) at: usize,
+    pub(crate) what: String,
+}
 
 /// Bytes of a job on the channel, about.
 fn weight(job: &Job) -> usize {
@@ -307,7 +311,8 @@ impl Books {
         let closing = matches!(self.phase, Phase::Closing { .. });
         let worker = line.worker();
         let Some(lane) = self.lanes.iter_mut().find(|lane| lane.worker() == Some(worker)) else { return Ok(()) };
-        for record in records {
+        for (at, record) in records.iter().enumerate() {
+            let nonsense = |what| Nonsense { at, what };
             match record {
                 &Record::Started { token, item } => {
                     let duty = &mut lane.duty;
@@ -316,7 +321,7 @@ impl Books {
                     let flight = duty
                         .flight(token)
                         .filter(|flight| running.is_none() && (flight.next..flight.len).contains(&item));
-                    let flight = flight.ok_or_else(|| Nonsense(format!("item {item} of job {token} cannot start")))?;
+                    let flight = flight.ok_or_else(|| nonsense(format!("item {item} of job {token} cannot start")))?;
                     flight.next = item + 1;
                     let stop = flight.stop.filter(|(stop, _)| *stop == item);
                     if let Some((_, grace)) = stop {
@@ -332,19 +337,20 @@ impl Books {
                 }
                 &Record::Done { token, item, .. } => {
                     let duty = &mut lane.duty;
-                    let running = duty.running.take().filter(|running| running.item() == (token, item));
+                    let running = duty.running.filter(|running| running.item() == (token, item));
                     let running =
-                        running.ok_or_else(|| Nonsense(format!("item {item} of job {token} does not run")))?;
+                        running.ok_or_else(|| nonsense(format!("item {item} of job {token} does not run")))?;
+                    duty.running = None;
                     let time = (now - running.since).as_secs_f64();
                     duty.pace = Some(duty.pace.map_or(time, |pace| pace + 0.3 * (time - pace)));
                 }
                 &Record::End { token } => {
                     let duty = &mut lane.duty;
                     duty.has_read(token);
-                    let at = duty.flights.iter().position(|flight| flight.token == token);
-                    let at = at.filter(|_| duty.running.is_none_or(|running| running.token != token));
-                    let at = at.ok_or_else(|| Nonsense(format!("job {token} cannot end")))?;
-                    duty.flights.remove(at);
+                    let flight = duty.flights.iter().position(|flight| flight.token == token);
+                    let flight = flight.filter(|_| duty.running.is_none_or(|running| running.token != token));
+                    let flight = flight.ok_or_else(|| nonsense(format!("job {token} cannot end")))?;
+                    duty.flights.remove(flight);
                 }
                 Record::Rare(Rare::Returned(returned)) => {
                     lane.duty.recalling = lane.duty.recalling.saturating_sub(returned.len());

@@ -13,6 +13,7 @@ use taskloom_core::{Exhausted, Registry, StartError, TaskError};
 
 use crate::{
     backend::{Config, Shared},
+    chaos::{self, Point},
     entry::{self, Calling, Ticket},
     line::{Line, Vital},
     os::{self, process::Child},
@@ -61,12 +62,15 @@ pub(crate) fn start(shared: &Arc<Shared>, worker: u32, slot: u32, tee: &Tee) -> 
     let token = token().map_err(|error| StartError::new(format!("/dev/urandom cannot be read: {error}")))?;
     let ticket = Ticket { parent: std::process::id(), token: token.clone(), server: name.clone() };
     let failed = |error: io::Error| cannot_start(&shared.config, &error);
-    let mut child = command(&shared.config, &ticket).and_then(|mut command| command.spawn()).map_err(failed)?;
+    let mut child = command(&shared.config, &ticket)
+        .and_then(|mut command| chaos::brief(&mut command, worker).spawn())
+        .map_err(failed)?;
 
     let taken = child.stderr.take().ok_or_else(|| io::ErrorKind::BrokenPipe.into()).and_then(Tail::new);
     let watched = taken.and_then(|tail| Child::watch(child.id()).map(|child| (child, Arc::new(tail))));
     let reader = watched.and_then(|(watched, tail)| {
         let vital = Arc::new(Vital::new(worker, slot, watched, tail));
+        chaos::on(Point::Launched, &vital);
         // Before its reader can announce it: whoever waits for that looks here next.
         shared.remember(&vital);
         let (shared, heard) = (shared.clone(), vital.clone());

@@ -36,6 +36,11 @@ mod builder;
 mod entry;
 mod process;
 
+#[cfg(feature = "chaos")]
+pub mod chaos;
+#[cfg(not(feature = "chaos"))]
+mod chaos;
+
 mod backend;
 mod dispatch;
 mod lane;

@@ -8,6 +8,7 @@ use taskloom_core::{Death, Event, Job, StartError, TaskError, backend_api::LogRe
 
 use crate::{
     backend::{Shared, carry_out},
+    chaos::{self, Point},
     dispatch::Nonsense,
     lane::Stage,
     line::{Exit, Line, Vital},
@@ -86,7 +87,10 @@ impl Reader<'_> {
         loop {
             let message = match up.receive() {
                 Received::Message(message) => message,
-                Received::Garbage(what) => return self.accuse(&what),
+                Received::Garbage(what) => {
+                    self.accuse(&what);
+                    continue;
+                }
                 Received::End => {
                     if self.line.vital.exit().is_none() {
                         self.shared.kill_later(self.line.worker(), CLOSED_TIME, "it had closed its channel");
@@ -94,9 +98,13 @@ impl Reader<'_> {
                     return;
                 }
             };
+            chaos::on(Point::Received, &self.line.vital);
             let records = match Record::read_all(&message) {
                 Ok(records) => records,
-                Err(fault) => return self.accuse(&fault.to_string()),
+                Err(fault) => {
+                    self.accuse(&fault.to_string());
+                    continue;
+                }
             };
             let mut orders = Vec::new();
             let mut books = self.shared.books();
@@ -105,10 +113,17 @@ impl Reader<'_> {
             let condemned = records.iter().any(|record| matches!(record, Record::Rare(Rare::Condemned)));
             let more_kills = condemned || books.kills.len() > kills;
             drop(books);
-            if let Err(Nonsense(what)) = booked {
-                return self.accuse(&what);
+            chaos::on(Point::Booked, &self.line.vital);
+            let good = booked.as_ref().map_or_else(|nonsense| nonsense.at, |()| records.len());
+            for (at, record) in records.into_iter().enumerate() {
+                // What a liar says may be true: a body that has begun must not begin again.
+                if at < good || matches!(record, Record::Started { .. }) {
+                    self.follow(record);
+                }
             }
-            records.into_iter().for_each(|record| self.follow(record));
+            if let Err(Nonsense { what, .. }) = booked {
+                self.accuse(&what);
+            }
             carry_out(orders);
             if more_kills {
                 self.shared.bell.ring();
@@ -117,8 +132,9 @@ impl Reader<'_> {
         }
     }
 
+    /// Kills the worker. It is still heard to the end: what it has begun since must be known.
     fn accuse(&self, what: &str) {
-        self.shared.kill_later(self.line.worker(), Duration::ZERO, format!("it sent garbage: {what}"));
+        self.line.vital.kill(format!("it sent garbage: {what}"));
     }
 
     /// Does what a record, which has been booked, means for its job.
@@ -138,7 +154,10 @@ impl Reader<'_> {
                 }
             }
             Record::End { token } => {
-                self.job(token);
+                if self.job(token).is_some_and(|job| !job.is_over()) {
+                    // It stays where the worker's death finds it.
+                    return self.accuse("a job ended with items that did not");
+                }
                 self.current = None;
             }
             Record::Rare(rare) => self.follow_rare(rare),
@@ -189,6 +208,7 @@ impl Reader<'_> {
     /// The worker is dead, and everything it said has been heard.
     fn settle(mut self, exit: &Exit) {
         let vital = &self.line.vital;
+        chaos::on(Point::Settle, vital);
         let stderr = vital.tail.finish();
         let mut death = death(vital, exit);
         death.stderr = stderr;

@@ -17,6 +17,7 @@
 //! pinned, and a test says so if that changes.
 
 use std::{
+    cell::RefCell,
     fmt::Debug,
     io,
     os::fd::RawFd,
@@ -33,7 +34,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_bytes::ByteBuf;
 use taskloom_core::StartError;
 
-use crate::os;
+use crate::{chaos, os};
 
 /// Longest part of a message: well below what ipc-channel puts into one packet (212,448 bytes). A
 /// packet of this size goes into an empty socket at once.
@@ -98,6 +99,7 @@ impl Sender {
         let mut parts = bytes.chunks(PART).peekable();
         while let Some(part) = parts.next() {
             self.send_part(part.to_vec(), parts.peek().is_some())?;
+            chaos::at_either(chaos::Point::Part);
         }
         Ok(())
     }
@@ -120,6 +122,8 @@ impl Sender {
 pub(crate) struct Receiver {
     channel: IpcReceiver<Envelope>,
     fd: RawFd,
+    /// The parts so far of a message that garbage has interrupted: the rest may follow.
+    parts: RefCell<Vec<u8>>,
 }
 
 /// What came out of a channel.
@@ -135,7 +139,7 @@ pub(crate) enum Received {
 impl Receiver {
     fn new(channel: IpcReceiver<Envelope>) -> Result<Self, StartError> {
         let fd = descriptor(&channel)?;
-        Ok(Self { channel, fd })
+        Ok(Self { channel, fd, parts: RefCell::default() })
     }
 
     /// The descriptor, for [`os::socket::end_of_stream`].
@@ -143,25 +147,28 @@ impl Receiver {
         self.fd
     }
 
-    /// Waits for a message.
+    /// Waits for a message. What is garbage has been taken out of the channel: one may go on.
     pub(crate) fn receive(&self) -> Received {
-        let mut message = match self.receive_part() {
-            Ok((part, false)) => return Received::Message(part),
-            Ok((part, true)) => part,
-            Err(other) => return other,
-        };
+        let mut message = self.parts.take();
         loop {
             match self.receive_part() {
                 Ok((part, _)) if (message.len() + part.len()) as u64 > *LONGEST => {
                     return Received::Garbage("a message longer than this machine's memory".to_owned());
                 }
                 Ok((part, more)) => {
-                    message.extend_from_slice(&part);
+                    if message.is_empty() {
+                        message = part;
+                    } else {
+                        message.extend_from_slice(&part);
+                    }
                     if !more {
                         return Received::Message(message);
                     }
                 }
-                Err(other) => return other,
+                Err(other) => {
+                    self.parts.replace(message);
+                    return other;
+                }
             }
         }
     }
@@ -180,6 +187,7 @@ impl Receiver {
             [&head[..8], &head[8..]].map(|half| usize::from_ne_bytes(half.try_into().unwrap_or_default()) as u64);
         // `message` would be memory to set aside, and a second socket to read from: our own code never asks for that.
         if packet != size || size < 16 || message != size - 16 || message > PART as u64 + OVERHEAD {
+            os::socket::discard(self.fd);
             return Err(Received::Garbage(format!("a packet of {size} bytes that is no message")));
         }
         match catch_unwind(AssertUnwindSafe(|| self.channel.recv())) {
@@ -411,8 +419,8 @@ mod tests {
             text.split(|c: char| !c.is_ascii_digit()).find_map(|part| part.parse().ok()).unwrap()
         };
         let fd = descriptor(&receiver).unwrap();
-        let receiver = Receiver { channel: ipc::channel().unwrap().1, fd };
-        os::socket::write_raw(sender_fd, b"garbage");
+        let receiver = Receiver { channel: ipc::channel().unwrap().1, fd, parts: RefCell::default() };
+        os::socket::write_raw(sender_fd, b"garbage").unwrap();
         assert!(matches!(receiver.receive(), Received::Garbage(_)));
     }
 }

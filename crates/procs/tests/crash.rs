@@ -3,7 +3,11 @@
 mod support;
 
 use std::{
-    fs, thread,
+    collections::BTreeSet,
+    fs,
+    io::Write,
+    path::PathBuf,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -44,6 +48,18 @@ fn garbage() {
         unsafe { libc::send(fd, b"garbage".as_ptr().cast(), 7, libc::MSG_DONTWAIT) };
     }
     thread::sleep(Duration::from_secs(60));
+}
+
+/// Notes its start; writes nonsense now and then, and goes on as if nothing were.
+#[task]
+fn note(path: PathBuf, n: u64, noisy: bool) -> u64 {
+    let mut file = fs::OpenOptions::new().append(true).open(path).unwrap();
+    file.write_all(format!("{n}\n").as_bytes()).unwrap();
+    for fd in (3..100).filter(|_| noisy) {
+        // SAFETY: takes a number, and a pointer to bytes with their length.
+        unsafe { libc::send(fd, b"garbage".as_ptr().cast(), 7, libc::MSG_DONTWAIT) };
+    }
+    n
 }
 
 #[task]
@@ -154,6 +170,32 @@ fn closing_all_descriptors_is_a_crash() {
 fn garbage_is_told() {
     let death = crash!(garbage::task());
     assert!(death.verdict.contains("garbage"), "{death:?}");
+}
+
+/// What waits inside the worker goes on to begin until the worker is dead, and must not begin once more elsewhere.
+#[test]
+fn behind_garbage_no_body_begins_twice() {
+    let path = std::env::temp_dir().join(format!("taskloom-garbage-{}", std::process::id()));
+    fs::write(&path, "").unwrap();
+    let pool = workers(1);
+    let tasks = (0..2000).map(|n| note::task(path.clone(), n, n % 100 == 99));
+    let handles: Vec<_> = tasks.map(|task| pool.submit(task).unwrap()).collect();
+    let mut crashes = 0;
+    for (n, handle) in (0..).zip(handles) {
+        match handle.join() {
+            Ok(same) => assert_eq!(same, n),
+            Err(TaskError::Crashed(death)) => {
+                assert!(death.verdict.contains("garbage"), "{death:?}");
+                crashes += 1;
+            }
+            Err(other) => panic!("task {n}: {other:?}"),
+        }
+    }
+    let begun: Vec<u64> = fs::read_to_string(&path).unwrap().lines().map(|line| line.parse().unwrap()).collect();
+    let once: BTreeSet<u64> = begun.iter().copied().collect();
+    assert_eq!(begun.len(), once.len(), "a body began twice");
+    assert!((1..=20).contains(&crashes), "{crashes} crashes by 20 tasks");
+    fs::remove_file(&path).unwrap();
 }
 
 #[test]

@@ -127,6 +127,13 @@ pub(crate) fn thread_cpu_time() -> Option<Duration> {
     Some(Duration::new(u64::try_from(time.tv_sec).ok()?, u32::try_from(time.tv_nsec).ok()?))
 }
 
+/// Sends a signal to this thread, so that a process is stopped before this returns.
+#[cfg(feature = "chaos")]
+pub(crate) fn signal_self(signal: i32) {
+    // SAFETY: takes numbers only.
+    unsafe { libc::raise(signal) };
+}
+
 /// Ends this process and, if it leads one, its group. Nothing runs any more: no destructor, no handler.
 pub(crate) fn kill_own_group() -> ! {
     super::signals::kill_group_if_leader();

@@ -18,6 +18,12 @@ pub(crate) fn peek(fd: RawFd, head: &mut [u8]) -> io::Result<Option<usize>> {
     }
 }
 
+/// Takes the packet at the front out of a socket.
+pub(crate) fn discard(fd: RawFd) {
+    // SAFETY: a buffer of no length is not written to. If there is nothing to be had there is nothing to take out.
+    unsafe { libc::recv(fd, std::ptr::null_mut(), 0, libc::MSG_DONTWAIT) };
+}
+
 /// The socket's owner still reads what has arrived, and then finds the end, whoever else can write to
 /// it; and nobody waits any more for room in it.
 pub(crate) fn end_of_stream(fd: RawFd) {
@@ -46,9 +52,10 @@ pub(crate) fn call_and_hang_up(path: &str) {
 }
 
 /// Writes past whatever protocol the socket has.
-#[cfg(test)]
-pub(crate) fn write_raw(fd: RawFd, bytes: &[u8]) {
+#[cfg(any(test, feature = "chaos"))]
+pub(crate) fn write_raw(fd: RawFd, bytes: &[u8]) -> io::Result<()> {
     // SAFETY: pointer and length are those of one slice, which outlives the call.
     let written = unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
-    assert_eq!(usize::try_from(written), Ok(bytes.len()));
+    // A packet goes whole or not at all.
+    if written < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -2,6 +2,7 @@
 
 use super::{Up, gate::Gate, logger};
 use crate::{
+    chaos::{self, Point},
     os,
     transport::{Received, Receiver},
     wire::{self, Control, Rare},
@@ -13,6 +14,7 @@ pub(super) fn run(control: &Receiver, gate: &Gate, up: &Up) -> ! {
         match control.receive() {
             Received::Message(bytes) => match wire::decode(&bytes) {
                 Ok(Control::Recall(wanted)) => {
+                    chaos::at(Point::Recall);
                     gate.recall(wanted, |returned| up.rare(&Rare::Returned(returned)));
                 }
                 Ok(Control::Cancel { token, item }) => gate.cancel(token, item),

@@ -19,6 +19,7 @@ use std::{sync::Arc, thread};
 use taskloom_core::backend_api::{Init, Worker, last_words};
 
 use crate::{
+    chaos::{self, Point},
     entry::Ticket,
     os,
     transport::{Ends, Gone, Received, Sender},
@@ -37,6 +38,7 @@ pub(crate) fn run(ticket: &Ticket) -> ! {
     }
     let (ends, introduction) = Ends::new().unwrap_or_else(|error| give_up(&error.message));
     let up = Arc::new(Up { sender: ends.up, parent: ticket.parent });
+    chaos::enlist(up.sender.fd());
     let gate = Arc::new(gate::Gate::default());
     let control = {
         let (up, gate, control) = (up.clone(), gate.clone(), ends.control);
@@ -53,12 +55,15 @@ pub(crate) fn run(ticket: &Ticket) -> ! {
         pid: std::process::id(),
         token: ticket.token.clone(),
     };
+    chaos::at(Point::Hello);
     if introduction.send(&ticket.server, wire::encode(&greeting)).is_err() {
         give_up("a worker found nobody who waits for it");
     }
+    chaos::at(Point::Greeted);
     let Received::Message(welcome) = ends.data.receive() else { os::process::exit_now(EXIT_PROTOCOL) };
     let Ok(Welcome::Terms(terms)) = wire::decode(&welcome) else { os::process::exit_now(EXIT_PROTOCOL) };
     let worker = settle(&terms, &up);
+    chaos::at(Point::Ready);
     let thrift = thrift::Thrift::new(&terms, |news| up.rare(&news));
     runner::run(&ends.data, worker, &gate, up, thrift)
 }

@@ -19,6 +19,7 @@ use super::{
     thrift::Thrift,
 };
 use crate::{
+    chaos::{self, Point},
     os,
     transport::{Received, Receiver},
     wire::{Records, data},
@@ -70,6 +71,7 @@ struct Runner<'a> {
 
 impl Runner<'_> {
     fn work_off(&mut self, mut batches: VecDeque<Batch>) {
+        chaos::at(Point::Read);
         while let Some(mut batch) = batches.pop_front() {
             let token = batch.token();
             for item in 0..batch.len() {
@@ -77,6 +79,7 @@ impl Runner<'_> {
                     break;
                 }
             }
+            chaos::at(Point::End);
             self.out.end(token);
         }
         self.flush();
@@ -91,8 +94,10 @@ impl Runner<'_> {
         if !self.gate.claim(token, item, &run) {
             return false;
         }
+        chaos::at(Point::Claimed);
         self.out.started(token, item);
         self.flush();
+        chaos::at(Point::Started);
         set_item(Some((token, item)));
         let worker = &self.worker;
         self.out.done(token, item, |out| {
@@ -102,6 +107,7 @@ impl Runner<'_> {
             }
             (outcome, metrics)
         });
+        chaos::at(Point::Done);
         set_item(None);
         self.gate.release();
         self.thrift.look(|news| self.out.append(&news));
@@ -116,6 +122,7 @@ impl Runner<'_> {
 
     /// Ends in good order: what the initialiser made is dropped, and what libraries do at the exit is done.
     fn leave(&mut self) -> ! {
+        chaos::at(Point::Leave);
         let nobody = Worker::new(0, 0, 0);
         let worker = std::mem::replace(&mut self.worker, nobody);
         // A drop that panics says so itself.

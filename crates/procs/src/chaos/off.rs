@@ -1,0 +1,23 @@
+//! Nothing, at no cost.
+
+use std::{os::fd::RawFd, process::Command, sync::Arc};
+
+use super::Point;
+use crate::line::Vital;
+
+#[inline(always)]
+pub(crate) fn at(_: Point) {}
+
+#[inline(always)]
+pub(crate) fn on(_: Point, _: &Arc<Vital>) {}
+
+#[inline(always)]
+pub(crate) fn at_either(_: Point) {}
+
+#[inline(always)]
+pub(crate) fn brief(command: &mut Command, _worker: u32) -> &mut Command {
+    command
+}
+
+#[inline(always)]
+pub(crate) fn enlist(_up: RawFd) {}
