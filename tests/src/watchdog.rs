@@ -58,11 +58,17 @@ impl Drop for Leash {
 
 /// Written past libtest's capture, which an abort would lose.
 fn bark(name: &str) {
-    let mut text = format!("\n=== test {name} is not done after {LIMIT:?} ===\n");
+    let text = format!("\n=== test {name} is not done after {LIMIT:?} ===\n{}", all_threads());
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// What every thread of this process and of its descendants is doing.
+pub fn all_threads() -> String {
+    let mut text = String::new();
     for process in std::iter::once(process::id()).chain(crate::process::descendants()) {
         describe(process, &mut text);
     }
-    let _ = std::io::stderr().write_all(text.as_bytes());
+    text
 }
 
 fn describe(process: u32, text: &mut String) {

@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod chaos;
 mod check;
 mod demo;
 mod metadata;
@@ -33,6 +34,9 @@ usage: cargo xtask TASK [ARGS…]
                                 everything that has to hold besides the tests; --fix formats and repairs first,
                                 --list names the checks, NAME runs only those
   bench [--quick] [--only NAME] the benchmarks, in a release build
+  chaos [--minutes N] [--seed S] [--round K] [--verbose]
+                                kills, stops and garbles worker processes at random places of the protocol, and checks
+                                that nothing is lost, run twice or left; 1 minute unless told otherwise
   help                          this text";
 
 fn main() -> ExitCode {
@@ -46,6 +50,7 @@ fn main() -> ExitCode {
         "test" => test::run(&workspace, &args),
         "check" => check::run(&workspace, &args),
         "bench" => bench::run(&workspace, &args),
+        "chaos" => chaos::run(&workspace, &args),
         "help" | "-h" | "--help" => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;

@@ -14,7 +14,7 @@ use crate::workspace::{Workspace, show, status};
 const COMBINATIONS: &[(&str, &[&str])] = &[
     ("taskloom-core", &[""]),
     ("taskloom-threads", &[""]),
-    ("taskloom-procs", &[""]),
+    ("taskloom-procs", &["", "chaos"]),
     ("taskloom", &["", "threads", "procs", "threads,procs"]),
     ("taskloom-cli", &["", "threads", "procs"]),
 ];
