@@ -154,7 +154,8 @@ impl Holdings {
 
 /// Whether this process lives: a zombie is dead, and somebody's to bury.
 pub fn lives(pid: u32) -> bool {
-    stat(&PathBuf::from(format!("/proc/{pid}"))).is_some_and(|fields| fields.first().is_some_and(|state| state != "Z"))
+    stat(&PathBuf::from(format!("/proc/{pid}")))
+        .is_some_and(|fields| fields.first().is_some_and(|state| state != "Z" && state != "X"))
 }
 
 /// What stands in a process's `stat` behind its name, which is in parentheses and may contain anything: state, parent...
@@ -179,12 +180,6 @@ pub fn descendants() -> Vec<u32> {
         at += 1;
     }
     found.split_off(1)
-}
-
-/// Whether a process lives. A zombie is dead, and is somebody's to bury.
-pub fn lives(pid: u32) -> bool {
-    let stat = text(Path::new(&format!("/proc/{pid}/stat")));
-    stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
 }
 
 /// Processor time that the threads of these processes have used, those of `without` excepted.
