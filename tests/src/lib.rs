@@ -31,3 +31,4 @@ pub mod life;
 pub mod limits;
 pub mod map;
 pub mod outcome;
+pub mod workers;
