@@ -21,7 +21,7 @@ macro_rules! conformance {
                 crash_idle, crash_no_worker;
             life: life_join, life_cancel_all, life_closed, life_dropped, life_nothing_left, life_shared, life_steady,
                 life_idle, life_streams, life_quiet;
-            workers: limits_memory, limits_recycle;
+            workers: limits_descendants, limits_memory, limits_recycle;
             context: context_same, context_seed, context_log, context_events, context_metrics, context_init;
         }
     };

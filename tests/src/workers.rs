@@ -3,19 +3,24 @@
 use std::{
     collections::BTreeMap,
     hint::black_box,
+    io::{BufRead, BufReader},
     path::PathBuf,
-    process::Command,
+    process::{Command, Stdio},
     sync::{Mutex, PoisonError},
     thread,
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
 use taskloom::{Context, Kind, Policy, Retry, TaskError, task};
 
 use crate::{
+    crash::lacks_isolation,
     harness::{Harness, Setup},
-    scratch::{Gate, Scratch, append_line, lines},
-    tasks::waits,
+    misdeeds,
+    process::lives,
+    scratch::{Gate, Scratch, append_line, eventually, lines},
+    tasks::{double, waits},
 };
 
 const MIB: u64 = 1 << 20;
@@ -119,6 +124,71 @@ fn what_was_left_blames_nobody<H: Harness>(scratch: &Scratch, limit: u64) {
     let kept = pool.with(Policy::new().retry(Retry::on([Kind::OutOfMemory], 1)));
     let twice = kept.submit(takes::task(4096, scratch.gate("never again"))).expect("accepted").join();
     assert!(matches!(twice, Err(TaskError::OutOfMemory(death)) if death.attempt == 2), "also a cause to retry");
+}
+
+/// How a process gets away from the task that started it.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub enum Flight {
+    /// Into a process group of its own.
+    Group,
+    /// Into a session of its own.
+    Session,
+    /// The same, and its parent ends.
+    Orphaned,
+    /// The same, and without the environment that it would inherit.
+    OrphanedInOwnEnvironment,
+}
+
+/// Starts a process that gets away, notes its number, and ends its own process or waits to be killed.
+#[task]
+pub fn leaves_stray(flight: Flight, file: PathBuf, crashes: bool) -> std::io::Result<u64> {
+    let script = match flight {
+        Flight::Group => "timeout 600 sleep 600 >&2 & echo $!; wait",
+        Flight::Session => "setsid sleep 600 >&2 & echo $!; wait",
+        Flight::Orphaned => "setsid sleep 600 >&2 & echo $!",
+        Flight::OrphanedInOwnEnvironment => "env -i setsid sleep 600 >&2 & echo $!",
+    };
+    let mut shell = Command::new("sh").args(["-c", script]).stdout(Stdio::piped()).spawn()?;
+    let mut number = String::new();
+    BufReader::new(shell.stdout.take().ok_or(std::io::ErrorKind::BrokenPipe)?).read_line(&mut number)?;
+    if !matches!(flight, Flight::Group | Flight::Session) {
+        shell.wait()?;
+    }
+    append_line(&file, number.trim());
+    if crashes {
+        std::process::abort();
+    }
+    loop {
+        thread::park();
+    }
+}
+
+/// Whoever left the process group of its worker is found when the worker is killed, and when it dies: as long as it
+/// keeps its parent or its environment.
+pub fn limits_descendants<H: Harness>() {
+    let pool = Setup::workers(2).build::<H>();
+    if !pool.capabilities().kills {
+        return lacks_isolation(&pool);
+    }
+    let scratch = Scratch::new();
+    let brief = pool.with(Policy::new().timeout(Duration::from_millis(300)).grace(Duration::from_millis(50)));
+    let flights = [Flight::Group, Flight::Session, Flight::Orphaned, Flight::OrphanedInOwnEnvironment];
+    for (flight, crashes) in flights.into_iter().flat_map(|flight| [(flight, false), (flight, true)]) {
+        let file = scratch.path(&format!("{flight:?} {crashes}"));
+        let outcome = brief.submit(leaves_stray::task(flight, file.clone(), crashes)).expect("accepted").join();
+        let ended = if crashes { Kind::Crashed } else { Kind::TimedOut };
+        assert_eq!(outcome.expect_err("it does not return").kind(), ended, "{flight:?}");
+        let stray: u32 = lines(&file)[0].parse().expect("a number");
+        if matches!(flight, Flight::OrphanedInOwnEnvironment) {
+            // This is how far it goes. When the pool has ended, nobody looks any more.
+            assert_eq!(pool.submit(double::task(1)).expect("accepted").join().expect("runs"), 2);
+            assert!(lives(stray), "nothing of its worker is left on it");
+            assert!(misdeeds::send(stray, 9));
+        } else {
+            eventually("the stray is dead", || !lives(stray));
+        }
+    }
+    pool.join();
 }
 
 /// How many tasks each process ran, by the lines they left.

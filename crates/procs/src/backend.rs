@@ -102,7 +102,7 @@ pub(crate) struct Config {
     pub(crate) start_timeout: Duration,
     pub(crate) init: Option<Init>,
     pub(crate) calling: Calling,
-    pub(crate) depth: u32,
+    pub(crate) family: String,
     /// Program name, environment, directory and umask of the time of `build`: replacements get them too.
     pub(crate) program: OsString,
     pub(crate) environment: Vec<(OsString, OsString)>,

@@ -81,14 +81,14 @@ impl Builder {
             return Err(refusal.help("make it a `#[task(state)]` function").into());
         }
         let calling = Calling::of_this_program()?;
-        let depth = entry::depth()?;
+        let family = entry::family()?;
         launch::check_descriptors(workers)?;
         let config = Config {
             workers,
             start_timeout,
             init,
             calling,
-            depth,
+            family,
             program: std::env::args_os().next().unwrap_or_else(|| "taskloom-worker".into()),
             environment: std::env::vars_os().filter(|(name, _)| name != entry::TICKET).collect(),
             directory: std::env::current_dir().ok(),

@@ -13,10 +13,11 @@ use crate::{os, worker};
 
 /// Carries a worker's ticket.
 pub(crate) const TICKET: &str = "TASKLOOM_WORKER";
-/// How deep pools are nested.
-pub(crate) const DEPTH: &str = "TASKLOOM_DEPTH";
+/// The marks of a worker and of those above it, outermost first: all that the worker starts inherits
+/// them, and can be found by them. Their number is how deep pools are nested.
+pub(crate) const FAMILY: &str = "TASKLOOM_FAMILY";
 /// Pools inside workers inside pools: deeper than this is a mistake, and would soon be a storm.
-const MAX_DEPTH: u32 = 8;
+const MAX_DEPTH: usize = 8;
 /// The hidden first argument of a worker.
 const ARGUMENT: &str = "--taskloom-worker";
 /// The name of the helper test.
@@ -181,16 +182,17 @@ impl Calling {
     }
 }
 
-/// How deep a pool built now would be nested.
+/// The family that a pool built now belongs to; empty outside of workers.
 ///
 /// # Errors
-/// If that is too deep.
-pub(crate) fn depth() -> Result<u32, TaskError> {
-    let depth = std::env::var(DEPTH).ok().and_then(|depth| depth.parse().ok()).unwrap_or(0);
+/// If pools would be nested too deeply.
+pub(crate) fn family() -> Result<String, TaskError> {
+    let family = std::env::var(FAMILY).unwrap_or_default();
+    let depth = family.split('/').filter(|mark| !mark.is_empty()).count();
     if depth >= MAX_DEPTH {
-        Err(Exhausted::new("levels of pools inside workers", MAX_DEPTH.into()).into())
+        Err(Exhausted::new("levels of pools inside workers", MAX_DEPTH as u64).into())
     } else {
-        Ok(depth)
+        Ok(family)
     }
 }
 

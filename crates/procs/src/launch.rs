@@ -59,17 +59,17 @@ pub(crate) struct Launched {
 pub(crate) fn start(shared: &Arc<Shared>, worker: u32, slot: u32, tee: &Tee) -> Result<Launched, TaskError> {
     let server = Server::new()?;
     let name = server.name().to_owned();
-    let token = token().map_err(|error| StartError::new(format!("/dev/urandom cannot be read: {error}")))?;
+    let [token, mark] = [random()?, random()?];
     let ticket = Ticket { parent: std::process::id(), token: token.clone(), server: name.clone() };
     let failed = |error: io::Error| cannot_start(&shared.config, &error);
-    let mut child = command(&shared.config, &ticket)
+    let mut child = command(&shared.config, &ticket, &mark)
         .and_then(|mut command| chaos::brief(&mut command, worker).spawn())
         .map_err(failed)?;
 
     let taken = child.stderr.take().ok_or_else(|| io::ErrorKind::BrokenPipe.into()).and_then(Tail::new);
     let watched = taken.and_then(|tail| Child::watch(child.id()).map(|child| (child, Arc::new(tail))));
     let reader = watched.and_then(|(watched, tail)| {
-        let vital = Arc::new(Vital::new(worker, slot, watched, tail));
+        let vital = Arc::new(Vital::new(worker, slot, mark, watched, tail));
         chaos::on(Point::Launched, &vital);
         // Before its reader can announce it: whoever waits for that looks here next.
         shared.remember(&vital);
@@ -111,12 +111,12 @@ fn cannot_start(config: &Config, error: &io::Error) -> StartError {
     }
 }
 
-fn command(config: &Config, ticket: &Ticket) -> io::Result<Command> {
+fn command(config: &Config, ticket: &Ticket, mark: &str) -> io::Result<Command> {
     // The same program, also if its file has been replaced or deleted since.
     let mut command = Command::new("/proc/self/exe");
     command.arg0(&config.program).args(config.calling.arguments());
     command.env_clear().envs(config.environment.iter().map(|(name, value)| (name, value)));
-    command.env(entry::TICKET, ticket.write()).env(entry::DEPTH, (config.depth + 1).to_string());
+    command.env(entry::TICKET, ticket.write()).env(entry::FAMILY, format!("{}/{mark}", config.family));
     if let Some(directory) = &config.directory {
         command.current_dir(directory);
     }
@@ -133,9 +133,12 @@ fn command(config: &Config, ticket: &Ticket) -> io::Result<Command> {
     Ok(command)
 }
 
-fn token() -> io::Result<String> {
+/// A word that nobody else has.
+fn random() -> Result<String, StartError> {
     let mut bytes = [0; 16];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .map_err(|error| StartError::new(format!("/dev/urandom cannot be read: {error}")))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 

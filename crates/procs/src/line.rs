@@ -32,6 +32,8 @@ use crate::{
 pub(crate) struct Vital {
     pub(crate) worker: u32,
     pub(crate) slot: u32,
+    /// What the environment of everybody that it starts has in it.
+    mark: String,
     pub(crate) child: Child,
     pub(crate) tail: Arc<Tail>,
     /// It has said hello, and is ours.
@@ -74,10 +76,11 @@ pub(crate) struct Exit {
 }
 
 impl Vital {
-    pub(crate) fn new(worker: u32, slot: u32, child: Child, tail: Arc<Tail>) -> Self {
+    pub(crate) fn new(worker: u32, slot: u32, mark: String, child: Child, tail: Arc<Tail>) -> Self {
         Self {
             worker,
             slot,
+            mark,
             child,
             tail,
             greeted: AtomicBool::new(false),
@@ -124,7 +127,7 @@ impl Vital {
         }
     }
 
-    /// Kills the worker and its group. The first verdict counts.
+    /// Kills the worker, its group, and who left the group. The first verdict counts.
     pub(crate) fn kill(&self, verdict: impl Into<Verdict>) {
         self.sample();
         let mut state = self.lock();
@@ -132,7 +135,17 @@ impl Vital {
             if state.verdict.text.is_empty() {
                 state.verdict = verdict.into();
             }
+            let strays = os::family::descendants(self.pid());
             self.child.signal_group(libc::SIGKILL);
+            strays.iter().for_each(Child::kill);
+        }
+    }
+
+    /// Finds and kills whom the worker has left behind, as far as they can be found.
+    pub(crate) fn hunt(&self) {
+        let found = os::family::kill_marked("no such mark");
+        if found > 0 {
+            log::debug!(target: "taskloom", "{found} processes that worker {} had left behind were killed", self.worker);
         }
     }
 

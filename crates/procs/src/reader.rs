@@ -46,11 +46,17 @@ pub(crate) fn run(shared: &Arc<Shared>, vital: &Arc<Vital>, take_in: impl FnOnce
             let exit = vital.wait();
             vital.listen_no_more();
             drop(up);
+            let told = reader.ended_as_told(&exit);
             reader.settle(&exit);
+            // What one that ended in good order has left behind, its tasks meant to.
+            if !told {
+                vital.hunt();
+            }
         }
         Err(error) => {
             vital.kill("it could not be used");
             let exit = vital.wait();
+            vital.hunt();
             let lines = vital.tail.finish();
             let error = match error {
                 TaskError::Start(start) => describe(*start, vital, &exit, lines).into(),
@@ -205,6 +211,10 @@ impl Reader<'_> {
         self.current.as_mut().map(|(_, job)| job)
     }
 
+    fn ended_as_told(&self, exit: &Exit) -> bool {
+        self.task.is_none() && exit.status.is_some_and(|status| status.success())
+    }
+
     /// The worker is dead, and everything it said has been heard.
     fn settle(mut self, exit: &Exit) {
         let vital = &self.line.vital;
@@ -212,8 +222,6 @@ impl Reader<'_> {
         let stderr = vital.tail.finish();
         let mut death = death(vital, exit);
         death.stderr = stderr;
-        let told = exit.status.is_some_and(|status| status.success());
-
         let mut books = self.shared.books();
         let closing = !books.is_open();
         let one_shot = books.one_shot;
@@ -224,7 +232,7 @@ impl Reader<'_> {
         let running = duty.and_then(|duty| duty.running);
         death.wall = running.map(|running| running.since.elapsed()).unwrap_or_default();
         self.shared.announce();
-        let how = if told && self.task.is_none() { String::new() } else { death.how() };
+        let how = if self.ended_as_told(exit) { String::new() } else { death.how() };
         self.shared.hub.emit(|| Event::worker_ended(vital.worker, vital.pid(), how));
 
         let ended_with_pool = closing && exit.verdict.text == POOL_ENDS;

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::family::children;
+
 /// Highest resident memory of a process since its `exec`, in bytes: `self`, or a number.
 ///
 /// Never `ru_maxrss`: that starts at the size of the parent.
@@ -24,15 +26,6 @@ pub(crate) fn held(pid: u32) -> Option<u64> {
 fn held_alone(pid: u32) -> Option<u64> {
     let status = status(&pid.to_string())?;
     Some(field(&status, "RssAnon:")? + field(&status, "VmSwap:").unwrap_or(0))
-}
-
-/// Processes started by any thread of this one. Empty where the kernel does not tell (`CONFIG_PROC_CHILDREN`).
-fn children(pid: u32) -> Vec<u32> {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
-    lists
-        .flat_map(|list| list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
-        .collect()
 }
 
 fn status(process: &str) -> Option<String> {

@@ -2,6 +2,7 @@
 //!
 //! The only place of this crate with `unsafe` code. Nothing here knows tasks or pools.
 
+pub(crate) mod family;
 pub(crate) mod files;
 pub(crate) mod memory;
 pub(crate) mod poll;

@@ -30,7 +30,7 @@ pub(crate) enum Doing {
 }
 
 impl Child {
-    /// Takes charge of a child that has just been started.
+    /// Takes hold of a process; a child that has just been started, or one whose number is checked afterwards.
     pub(crate) fn watch(pid: u32) -> io::Result<Self> {
         // SAFETY: takes numbers only.
         let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) };
@@ -85,6 +85,13 @@ impl Child {
             libc::CLD_STOPPED | libc::CLD_TRAPPED => Doing::Stopped(status),
             _ => Doing::Running,
         }
+    }
+
+    /// Ends this process alone.
+    pub(crate) fn kill(&self) {
+        let info = std::ptr::null::<libc::siginfo_t>();
+        // SAFETY: the pointer may be null: then the system fills the information in.
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.fd(), libc::SIGKILL, info, 0) };
     }
 
     /// Sends a signal to the group that this child leads, also when the child itself has ended.

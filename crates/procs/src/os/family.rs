@@ -1,0 +1,97 @@
+//! Processes that a worker has started, also those that left its process group.
+//!
+//! Two ways to find them, because each misses some. The kernel lists the children of a process that
+//! lives; whose parent has ended is on nobody's list. And what a process inherits in its environment
+//! stays readable from outside; but it may start others with an environment of its own choice. What
+//! escapes both ways has left its group, lost its parent, and cleaned its environment.
+
+use std::{collections::BTreeSet, fs};
+
+use super::process::Child;
+
+/// Times that everybody is looked at: who is found may have started another meanwhile.
+const ROUNDS: usize = 8;
+
+/// Processes started by any thread of this one. Empty where the kernel does not tell (`CONFIG_PROC_CHILDREN`).
+pub(crate) fn children(pid: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    lists
+        .flat_map(|list| list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect()
+}
+
+/// Takes hold of everybody that a living process has started, whatever group they are in.
+pub(crate) fn descendants(pid: u32) -> Vec<Child> {
+    let mut found = Vec::new();
+    for child in children(pid) {
+        found.extend(descendants(child));
+        let held = Child::watch(child).ok();
+        // Still there: so the number has not passed to somebody else before it was held.
+        found.extend(held.filter(|_| children(pid).contains(&child)));
+    }
+    found
+}
+
+/// Kills everybody, but this process, who has `mark` in the environment it was started with. Gives how many there were.
+pub(crate) fn kill_marked(mark: &str) -> usize {
+    let mut killed = BTreeSet::new();
+    for _ in 0..ROUNDS {
+        let found: Vec<u32> = processes().filter(|&pid| !killed.contains(&pid) && is_marked(pid, mark)).collect();
+        if found.is_empty() {
+            break;
+        }
+        for pid in found {
+            if let Ok(process) = Child::watch(pid)
+                && is_marked(pid, mark)
+            {
+                process.kill();
+            }
+            killed.insert(pid);
+        }
+    }
+    killed.len()
+}
+
+fn processes() -> impl Iterator<Item = u32> {
+    let own = std::process::id();
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(move |&pid| pid != own)
+}
+
+/// Others' environments cannot be read, nor can those of processes that have ended.
+fn is_marked(pid: u32, mark: &str) -> bool {
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environment.windows(mark.len()).any(|window| window == mark.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn who_is_marked_is_killed_and_nobody_else() {
+        let start = |mark: &str| Command::new("sleep").arg("60").env("MARK", mark).spawn().unwrap();
+        let (mut ours, mut other) = (start("5f1c2b7a90d3e846"), start("0000000000000000"));
+        assert_eq!(kill_marked("5f1c2b7a90d3e846"), 1);
+        assert!(!ours.wait().unwrap().success());
+        assert!(other.try_wait().unwrap().is_none());
+        other.kill().unwrap();
+        other.wait().unwrap();
+        assert_eq!(kill_marked("5f1c2b7a90d3e846"), 0);
+    }
+
+    #[test]
+    fn children_of_children_are_found() {
+        let script = "sleep 60 & echo; wait";
+        let mut shell = Command::new("sh").args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
+        // The sleep is there when the line is.
+        std::io::Read::read_exact(&mut shell.stdout.take().unwrap(), &mut [0]).unwrap();
+        let found = descendants(shell.id());
+        assert_eq!(found.len(), 1);
+        found[0].kill();
+        assert!(shell.wait().unwrap().success(), "it waited for the sleep alone");
+    }
+}
