@@ -143,7 +143,7 @@ impl Vital {
 
     /// Finds and kills whom the worker has left behind, as far as they can be found.
     pub(crate) fn hunt(&self) {
-        let found = os::family::kill_marked("no such mark");
+        let found = os::family::kill_marked(&self.mark);
         if found > 0 {
             log::debug!(target: "taskloom", "{found} processes that worker {} had left behind were killed", self.worker);
         }
