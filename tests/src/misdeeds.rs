@@ -1,6 +1,11 @@
 //! What tasks should not do, and what few of them may ask the system for. All unsafe code of the tests is here.
 
-use std::{fs, hint::black_box, time::Duration};
+use std::{
+    fs,
+    hint::black_box,
+    thread,
+    time::{Duration, Instant},
+};
 
 /// Follows a wild pointer.
 pub fn follow_wild_pointer() -> u64 {
@@ -57,13 +62,17 @@ pub fn close_all_descriptors() {
 
 /// Writes nonsense to every socket of the process.
 pub fn write_garbage_to_sockets() {
-    let garbage = [0xa5_u8; 4096];
+    write_to_sockets(&[0xa5; 4096]);
+}
+
+/// Writes a packet to every socket of the process.
+pub fn write_to_sockets(packet: &[u8]) {
     for descriptor in descriptors() {
         let target = fs::read_link(format!("/proc/self/fd/{descriptor}")).unwrap_or_default();
         if target.to_string_lossy().starts_with("socket:") {
-            // SAFETY: reads from `garbage`, which is as long as said and lives here; a descriptor that cannot be
+            // SAFETY: reads from `packet`, which is as long as said and lives here; a descriptor that cannot be
             // written to is an error that is ignored.
-            unsafe { libc::send(descriptor, garbage.as_ptr().cast(), garbage.len(), libc::MSG_DONTWAIT) };
+            unsafe { libc::send(descriptor, packet.as_ptr().cast(), packet.len(), libc::MSG_DONTWAIT) };
         }
     }
 }
@@ -87,4 +96,66 @@ pub fn limit_descriptors(most: u64) {
     // SAFETY: reads from `limit`, which is an `rlimit` and lives here.
     let done = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
     assert_eq!(done, 0, "lowering a limit is allowed");
+}
+
+/// Makes a copy of this process, with this thread alone in it. Returns twice: `None` in the copy, its number in the
+/// original.
+pub fn fork() -> Option<i32> {
+    // SAFETY: none. The copy may find any lock held for ever by a thread that it does not have, and that is the misdeed:
+    // what the tests run in it takes no lock that another thread of a worker holds for long.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0, "a process can be copied");
+    (pid > 0).then_some(pid)
+}
+
+/// Waits for the end of a child, but not longer than `limit`. Whether it has ended.
+pub fn ends_within(child: i32, limit: Duration) -> bool {
+    let start = Instant::now();
+    loop {
+        // SAFETY: takes numbers; the status may be null, and is not asked for.
+        if unsafe { libc::waitpid(child, std::ptr::null_mut(), libc::WNOHANG) } == child {
+            return true;
+        }
+        if start.elapsed() > limit {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+extern "C" fn on_alarm(_: libc::c_int) {}
+
+/// From now on a signal comes to this thread every millisecond, and interrupts whatever system call it meets. Not by a
+/// timer of the process: its signal goes to any thread.
+pub fn tick() {
+    // SAFETY: plain data, for which zeroes are values.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // Without SA_RESTART: calls come back with EINTR.
+    action.sa_sigaction = on_alarm as *const () as libc::sighandler_t;
+    // SAFETY: the handler has the signature that the action says, and does nothing.
+    let handled = unsafe { libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut()) };
+    assert_eq!(handled, 0, "a signal can be handled");
+    // SAFETY: takes nothing.
+    let thread = unsafe { libc::gettid() };
+    thread::spawn(move || {
+        // SAFETY: takes numbers; a thread that has ended is an error, and the end.
+        while unsafe { libc::syscall(libc::SYS_tkill, thread, libc::SIGALRM) } == 0 {
+            thread::sleep(Duration::from_millis(1));
+        }
+    });
+}
+
+/// Gives this process a session and a terminal of its own, in whose foreground it is.
+pub fn own_terminal() {
+    // SAFETY: takes nothing. It fails for the leader of a group, which whoever was started by a test is not.
+    assert!(unsafe { libc::setsid() } > 0, "a session can be had");
+    let (mut master, mut slave) = (-1, -1);
+    let null = std::ptr::null_mut();
+    // SAFETY: writes two numbers to two variables that live here; the other three may be null.
+    let made = unsafe { libc::openpty(&raw mut master, &raw mut slave, null, null.cast(), null.cast()) };
+    assert_eq!(made, 0, "a terminal can be had");
+    // SAFETY: takes numbers only.
+    let taken = unsafe { libc::ioctl(slave, libc::TIOCSCTTY, 0) };
+    assert_eq!(taken, 0, "it becomes the session's");
+    // The other end stays open: without it the terminal hangs up, and its session with it.
 }

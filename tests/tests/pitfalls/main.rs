@@ -1,11 +1,20 @@
 //! What has broken others who ran tasks in processes: each pitfall with its test.
 //!
+//! 7. A timer signal at 1 kHz: interrupted calls harm nothing. In a worker; in the parent: `crates/procs/tests/signals.rs`,
+//!    `interrupted_calls_harm_nothing`.
 //! 9. `init` is forgotten: the build says what to write, and no process is started.
-//! 10. The program's file is replaced, then deleted, while the pool runs: later workers run the same program.
+//! 10. The program's file is replaced, then deleted, while the pool runs: later workers run the same program. Its folder
+//!     is deleted: the error names it.
+//! 11. A task reads the terminal: its worker is stopped for ever, which is noticed. What tasks read from and print to
+//!     standard streams: `life_streams`.
+//! 12. A task starts grandchildren: they delay neither its result nor the record of its worker's death, and end with the
+//!     worker. At an orderly end: `crates/procs/tests/life.rs`, `grandchildren_end_with_their_worker`.
 //! 13. The parent is killed by SIGKILL: its workers and their grandchildren end too, and no file is left.
 //! 14. `panic = "abort"`: a panic is its task's outcome, whatever the payload, and the pool goes on.
 //! 24. Some package turns ipc-channel's `force-inprocess` on: the build says so, and how to find the package.
+//! 27. A task forks, and its copy returns, too: the copy is not heard.
 
+mod body;
 mod program;
 
 use taskloom_tests::watchdog;
@@ -23,6 +32,8 @@ macro_rules! pitfalls {
 }
 
 pitfalls! {
+    body: p07_timer_signal_in_a_worker, p11_task_reads_the_terminal, p12_worker_with_grandchildren_dies,
+        p27_bare_fork_in_a_task;
     program: p09_init_forgotten, p10_program_replaced_or_deleted_while_running, p10_folder_deleted_while_running,
         p13_parent_killed, p14_panic_abort_and_odd_payloads, p24_force_inprocess_unified_in;
 }

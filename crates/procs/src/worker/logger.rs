@@ -48,7 +48,8 @@ impl log::Log for Logger {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        if !self.enabled(record.metadata()) {
+        // A forked copy is heard by nobody, and gets no credit.
+        if !self.enabled(record.metadata()) || self.up.is_copy() {
             return;
         }
         // Formatting runs the task's code, which may log: no lock is held.

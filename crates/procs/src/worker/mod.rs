@@ -37,7 +37,7 @@ pub(crate) fn run(ticket: &Ticket) -> ! {
         os::process::kill_own_group();
     }
     let (ends, introduction) = Ends::new().unwrap_or_else(|error| give_up(&error.message));
-    let up = Arc::new(Up { sender: ends.up, parent: ticket.parent });
+    let up = Arc::new(Up { sender: ends.up, parent: ticket.parent, own: std::process::id() });
     chaos::enlist(up.sender.fd());
     let gate = Arc::new(gate::Gate::default());
     let control = {
@@ -98,11 +98,21 @@ fn give_up(message: &str) -> ! {
 pub(crate) struct Up {
     sender: Sender,
     parent: u32,
+    own: u32,
 }
 
 impl Up {
+    /// Whether this is not the worker but a copy of it, which a task made by a bare `fork`: it shares the
+    /// channels, and what it says or reads there would be taken for the worker's.
+    pub(crate) fn is_copy(&self) -> bool {
+        std::process::id() != self.own
+    }
+
     /// Sends records. If that cannot be done any more, the process ends: nobody would hear of what it does.
     pub(crate) fn send(&self, records: Vec<u8>) {
+        if self.is_copy() {
+            return;
+        }
         if let Err(Gone) = self.sender.send(records) {
             if std::os::unix::process::parent_id() == self.parent {
                 // The task may have closed the channel under us; the parent sees the status.
