@@ -2,7 +2,7 @@
 
 use std::{panic::panic_any, thread};
 
-use taskloom::{Handle, Panic, Policy, TaskError, procs, task};
+use taskloom_core::{Handle, Panic, Policy, TaskError, task};
 
 #[task]
 fn double(n: u64) -> u64 {
@@ -54,8 +54,8 @@ fn panic_of(handle: Handle<u64>) -> Panic {
 
 fn main() -> Result<(), TaskError> {
     assert!(cfg!(panic = "abort"));
-    taskloom::init();
-    let pool = procs::pool().workers(2).build()?;
+    taskloom_procs::init();
+    let pool = taskloom_procs::pool().workers(2).build()?;
     let before: Vec<_> = (0..20).map(|n| pool.submit(double::task(n)).unwrap()).collect();
     let panicking = pool.submit(panics::task("the glass is empty".to_owned()))?;
     let odd = [pool.submit(panics_with_number::task())?, pool.submit(panics_with_bomb::task())?];
