@@ -195,6 +195,10 @@ impl Hub {
         }
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.gauge().closed
+    }
+
     /// From now on nothing is accepted. Submits that wait for room wake up with `Closed`.
     pub(crate) fn close(&self) {
         self.gauge().closed = true;

@@ -175,6 +175,8 @@ impl<I: Iterator<Item: IntoTask<M>>, M, B: ?Sized> Map<I, M, B> {
         let Some(input) = &mut self.input else { return false };
         let hint = input.size_hint();
         let left = hint.1.filter(|&most| most == hint.0);
+        // The pool may have another size by now.
+        self.flight.sizing.workers = self.flight.packer.core.backend.capabilities().workers.max(1);
         let room = self.flight.room();
         let wanted = self.flight.sizing.next(left).min(room);
         let start = Instant::now();

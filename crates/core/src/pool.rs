@@ -198,10 +198,13 @@ impl<B: Backend + ?Sized> View<B> {
     ///
     /// # Errors
     /// [`TaskError::Unsupported`] where workers cannot come and go; [`TaskError::Start`] for zero workers,
-    /// or more than there can be.
+    /// or more than there can be; [`TaskError::Closed`] after the pool's end.
     pub fn resize(&self, workers: usize) -> Result<(), TaskError> {
         if workers == 0 {
             return Err(no_workers().into());
+        }
+        if self.core.hub.is_closed() {
+            return Err(TaskError::Closed);
         }
         self.core.backend.resize(workers)
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use taskloom_core::{Backend, Capabilities, InProcess, Job, Shutdown, Stop, Ticket};
+use taskloom_core::{Backend, Capabilities, InProcess, Job, Shutdown, Stop, TaskError, Ticket};
 
 use crate::{crew::Crew, sync::Arc};
 
@@ -28,12 +28,13 @@ pub(crate) fn capabilities(workers: usize) -> Capabilities {
     let mut capabilities = Capabilities::new("threads", workers);
     capabilities.abandons = true;
     capabilities.nests = true;
+    capabilities.resizes = true;
     capabilities
 }
 
 impl Backend for Threads {
     fn capabilities(&self) -> Capabilities {
-        capabilities(self.crew.plan.workers)
+        capabilities(self.crew.places())
     }
 
     fn submit(&self, job: Job) {
@@ -45,6 +46,10 @@ impl Backend for Threads {
         if let Stop::Kill { grace } = how {
             self.crew.expect_end(id, grace);
         }
+    }
+
+    fn resize(&self, workers: usize) -> Result<(), TaskError> {
+        self.crew.resize(workers)
     }
 
     fn shutdown(&self, how: Shutdown) {
@@ -91,7 +96,7 @@ impl InProcess for Threads {}
 impl fmt::Debug for Threads {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Threads")
-            .field("workers", &self.crew.plan.workers)
+            .field("workers", &self.crew.places())
             .field("threads", &self.threads())
             .field("abandoned", &self.abandoned())
             .finish()

@@ -62,7 +62,8 @@ impl Bell {
         over: fn(&S) -> bool,
         limit: Option<Duration>,
     ) -> (MutexGuard<'a, S>, bool) {
-        let until = limit.map(|limit| Instant::now() + limit);
+        // A limit beyond the end of time never ends.
+        let until = limit.and_then(|limit| Instant::now().checked_add(limit));
         bench(&mut state).seated += 1;
         while bench(&mut state).called == 0 && !over(&state) {
             state = match until.map(|until| until.saturating_duration_since(Instant::now())) {

@@ -85,6 +85,7 @@ impl Builder {
             workers,
             max_extra: self.max_extra,
             max_abandoned: self.max_abandoned,
+            idle_timeout: self.settings.idle_timeout,
             init: self.settings.initialiser()?,
         };
         let crew = Crew::new(Hub::new(self.settings), plan);

@@ -12,7 +12,7 @@ use std::{
 };
 
 use taskloom_core::{
-    Exhausted, Job, Pool, StartError, TaskError, Ticket,
+    Exhausted, Job, Pool, TaskError, Ticket,
     backend_api::{Hub, Init},
 };
 
@@ -23,7 +23,6 @@ use crate::{
     queue::{Errand, Queue, Work},
     sync::{Arc, Condvar, Mutex, MutexGuard, unpoisoned},
     watch::Watch,
-    worker,
 };
 
 /// How long a spare thread stays.
@@ -37,6 +36,7 @@ pub(crate) struct Plan {
     pub(crate) workers: usize,
     pub(crate) max_extra: usize,
     pub(crate) max_abandoned: usize,
+    pub(crate) idle_timeout: Option<Duration>,
     pub(crate) init: Option<Init>,
 }
 
@@ -47,9 +47,9 @@ pub(crate) struct Crew {
     pub(crate) plan: Plan,
     state: Mutex<State>,
     idle: Bell,
-    spare: Bell,
+    pub(crate) spare: Bell,
     /// A thread is ready, or gone.
-    changed: Condvar,
+    pub(crate) changed: Condvar,
     /// There is something new to watch, or nothing any more.
     pub(crate) watched: Condvar,
 }
@@ -60,15 +60,15 @@ pub(crate) struct State {
     pub(crate) muster: Muster,
     /// By slot.
     pub(crate) seats: Vec<Option<Seat>>,
-    hired: u32,
+    pub(crate) hired: u32,
     /// Threads that were left behind in a task and have not come back.
     pub(crate) abandoned: usize,
     /// Tasks whose job has been taken from the queue, but that run inside the task that waits for them.
     pub(crate) in_place: Vec<Ticket>,
     pub(crate) closing: bool,
-    is_built: bool,
+    pub(crate) is_built: bool,
     /// Why a thread could not begin its work; the build asks for it.
-    failure: Option<TaskError>,
+    pub(crate) failure: Option<TaskError>,
     pub(crate) watch: Watch,
     /// The thread that went last. The next to go joins it, so that at most one is unjoined.
     last: Option<JoinHandle<()>>,
@@ -80,7 +80,7 @@ pub(crate) struct State {
 #[derive(Debug)]
 pub(crate) struct Seat {
     pub(crate) badge: Badge,
-    thread: JoinHandle<()>,
+    pub(crate) thread: JoinHandle<()>,
     pub(crate) stance: Stance,
     /// Its initialiser has run.
     pub(crate) ready: bool,
@@ -107,6 +107,8 @@ pub(crate) enum Stance {
     Waiting,
     /// On the spare bench; not counted.
     Spare,
+    /// On its way out; not counted.
+    Leaving,
     /// In a task that nobody waits for any more; not counted, and its place is lost until it returns.
     Stuck,
 }
@@ -122,7 +124,7 @@ impl Crew {
         let state = State {
             queue: Queue::default(),
             muster: Muster::new(plan.workers),
-            seats: Vec::with_capacity(plan.workers),
+            seats: Vec::new(),
             hired: 0,
             abandoned: 0,
             in_place: Vec::new(),
@@ -146,34 +148,6 @@ impl Crew {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         unpoisoned(self.state.lock())
-    }
-
-    /// Starts all workers and waits for their initialisers.
-    pub(crate) fn start(self: &Arc<Self>) -> Result<(), TaskError> {
-        let mut state = self.lock();
-        for slot in 0..self.plan.workers as u32 {
-            state.muster.join();
-            if let Err(error) = self.hire(&mut state, slot) {
-                state.muster.leave();
-                let limits = "the system allows no more threads: see `ulimit -u`, the cgroup's `pids.max`, or ask for a smaller stack";
-                state.failure =
-                    Some(StartError::new(format!("worker {slot} did not start: {error} ({limits})")).into());
-                break;
-            }
-        }
-        // Without an initialiser there is nothing that can fail any more.
-        while self.plan.init.is_some() && state.failure.is_none() && state.seats().any(|seat| !seat.ready) {
-            state = unpoisoned(self.changed.wait(state));
-        }
-        let Some(error) = state.failure.clone() else {
-            state.is_built = true;
-            return Ok(());
-        };
-        state.closing = true;
-        drop(state);
-        self.ring_for_all();
-        self.wait_gone();
-        Err(error)
     }
 
     /// Takes a job.
@@ -233,43 +207,6 @@ impl Crew {
         }
     }
 
-    fn hire_extra(self: &Arc<Self>, state: &mut State) -> Result<(), TaskError> {
-        let limit = self.plan.workers.saturating_add(self.plan.max_extra);
-        if state.seats().count() >= limit {
-            return Err(Exhausted::new("threads to take the place of those that wait", limit as u64).into());
-        }
-        let free = state.seats.iter().position(Option::is_none).unwrap_or(state.seats.len());
-        self.hire(state, free as u32)
-    }
-
-    /// Starts a thread in a free place. The muster has counted it already.
-    pub(crate) fn hire(self: &Arc<Self>, state: &mut State, slot: u32) -> Result<(), TaskError> {
-        let badge = Badge { worker: state.hired, slot };
-        let mut builder = thread::Builder::new().name(format!("{}-{slot}", self.plan.name));
-        if let Some(size) = self.plan.stack_size {
-            builder = builder.stack_size(size);
-        }
-        let crew = self.clone();
-        let thread = builder.spawn(move || worker::run(&crew, badge)).map_err(|error| {
-            Exhausted::new(format!("threads (the system starts no other: {error})"), state.seats().count() as u64)
-        })?;
-        state.hired += 1;
-        let at = slot as usize;
-        if state.seats.len() <= at {
-            state.seats.resize_with(at + 1, || None);
-        }
-        state.seats[at] = Some(Seat {
-            badge,
-            thread,
-            stance: Stance::AtWork,
-            ready: false,
-            errand: None,
-            told: false,
-            overdue: false,
-        });
-        Ok(())
-    }
-
     /// A thread's initialiser has run.
     pub(crate) fn ready(&self, badge: Badge) {
         if let Some(seat) = self.lock().seat(badge) {
@@ -307,15 +244,27 @@ impl Crew {
             }
             if surplus {
                 state.muster.leave();
+                // It may have been called for work: another has to do it now.
+                if state.queue.has_work() && state.muster.idle.call() {
+                    self.idle.later().ring();
+                }
                 state.stand(badge, Stance::Spare);
                 let called;
                 (state, called) = self.spare.sit(state, State::spares, State::is_closing, Some(SPARE_TIME));
                 if !called {
+                    state.stand(badge, Stance::Leaving);
                     return None;
                 }
                 state.stand(badge, Stance::AtWork);
             } else {
-                (state, _) = self.idle.sit(state, State::idlers, State::is_closing, None);
+                let called;
+                (state, called) = self.idle.sit(state, State::idlers, State::is_closing, self.plan.idle_timeout);
+                // Not called, so there is nothing to do.
+                if !called && !state.closing && state.muster.can_spare_one() {
+                    state.muster.leave();
+                    state.stand(badge, Stance::Leaving);
+                    return None;
+                }
             }
         }
     }
@@ -501,6 +450,10 @@ impl State {
 
     pub(crate) fn seat(&mut self, badge: Badge) -> Option<&mut Seat> {
         self.seats.get_mut(badge.slot as usize)?.as_mut().filter(|seat| seat.badge == badge)
+    }
+
+    pub(crate) fn free_slot(&self) -> u32 {
+        self.seats.iter().position(Option::is_none).unwrap_or(self.seats.len()) as u32
     }
 
     fn stand(&mut self, badge: Badge, stance: Stance) {

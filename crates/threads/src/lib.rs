@@ -22,6 +22,7 @@ mod worker;
 
 mod bench;
 mod crew;
+mod hire;
 mod muster;
 mod queue;
 mod watch;

@@ -48,13 +48,36 @@ impl Muster {
         if self.idle.call() {
             Answer::Idle
         } else if self.is_short() {
-            self.at_work += 1;
-            if self.spare.call() { Answer::Spare } else { Answer::Hire }
+            self.fill()
         } else if self.at_work == 0 {
             Answer::Nobody
         } else {
             Answer::Enough
         }
+    }
+
+    /// Gives a free place to somebody, who is at work from now on.
+    pub(crate) fn fill(&mut self) -> Answer {
+        self.at_work += 1;
+        if self.spare.call() { Answer::Spare } else { Answer::Hire }
+    }
+
+    /// How many are to work at a time.
+    pub(crate) fn places(&self) -> usize {
+        self.places
+    }
+
+    /// So many from now on. Idle threads that are too many are called, to see that they are.
+    pub(crate) fn resize(&mut self, places: usize) {
+        self.places = places;
+        for _ in self.wanted().max(1)..self.at_work {
+            self.idle.call();
+        }
+    }
+
+    /// Whether somebody would come for work if one of those at work were gone.
+    pub(crate) fn can_spare_one(&self) -> bool {
+        self.at_work > 1 || self.wanted() > 0
     }
 
     /// Whether a place is free.

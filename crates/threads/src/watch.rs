@@ -168,16 +168,12 @@ impl Crew {
         match seat.stance {
             Stance::AtWork => state.muster.leave(),
             Stance::Stuck => state.muster.unstick(),
-            Stance::Waiting | Stance::Spare => {}
+            Stance::Waiting | Stance::Spare | Stance::Leaving => {}
         }
         left.errand = seat.errand;
         // One that waited may have been replaced before.
         if !closing && state.muster.is_short() {
-            state.muster.join();
-            if let Err(error) = self.hire(state, badge.slot) {
-                state.muster.leave();
-                left.unreplaced = Some(error);
-            }
+            left.unreplaced = self.fill(state, badge.slot).err();
         }
         left.stranded = self.cover(state);
         self.is_empty(state);

@@ -21,7 +21,7 @@ mod sync {
     }
 }
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bench::{Bell, Bench};
 use loom::{
@@ -34,6 +34,8 @@ struct Crew {
     state: Mutex<State>,
     idle: Bell,
     spare: Bell,
+    /// `Some(0)` for threads that leave as soon as they find nothing to do; loom has no clock for more.
+    idle_timeout: Option<Duration>,
     /// Rung when an item has been done; the place of a node's wakers.
     done: Condvar,
 }
@@ -61,6 +63,10 @@ impl State {
 impl Crew {
     /// A crew with so many places, all of them taken by threads of the model.
     fn new(places: usize) -> Arc<Self> {
+        Self::leaving_after(None, places)
+    }
+
+    fn leaving_after(idle_timeout: Option<Duration>, places: usize) -> Arc<Self> {
         let mut muster = Muster::new(places);
         (0..places).for_each(|_| muster.join());
         Arc::new(Self {
@@ -73,6 +79,7 @@ impl Crew {
             }),
             idle: Bell::default(),
             spare: Bell::default(),
+            idle_timeout,
             done: Condvar::new(),
         })
     }
@@ -116,15 +123,38 @@ impl Crew {
             }
             if surplus {
                 state.muster.leave();
+                if !state.queue.is_empty() && state.muster.idle.call() {
+                    self.idle.later().ring();
+                }
                 let called;
                 (state, called) = self.spare.sit(state, State::spares, State::is_closing, None);
                 if !called {
                     return;
                 }
             } else {
-                (state, _) = self.idle.sit(state, State::idlers, State::is_closing, None);
+                let called;
+                (state, called) = self.idle.sit(state, State::idlers, State::is_closing, self.idle_timeout);
+                if !called && !state.closing && state.muster.can_spare_one() {
+                    return state.muster.leave();
+                }
             }
         }
+    }
+
+    /// As `Crew::resize` does; who comes is a thread of the model.
+    fn resize(self: &Arc<Self>, places: usize) {
+        let mut state = self.state.lock().unwrap();
+        let before = state.muster.places();
+        state.muster.resize(places);
+        for _ in before..places {
+            if state.muster.is_short() && state.muster.fill() == Answer::Hire {
+                let crew = self.clone();
+                state.hired.push(thread::spawn(move || crew.work()));
+            }
+        }
+        drop(state);
+        self.idle.ring_for_all();
+        self.spare.ring_for_all();
     }
 
     /// A task waits for an item, as `Crew::block` and `Crew::resume` do around it.
@@ -141,8 +171,14 @@ impl Crew {
             while !state.done.contains(&item) {
                 state = self.done.wait(state).unwrap();
             }
-            state.muster.join();
+            drop(state);
+            self.resume();
         }
+    }
+
+    /// What a task waited for is over.
+    fn resume(&self) {
+        self.state.lock().unwrap().muster.join();
     }
 
     /// Ends it, when all of `items` are done; whoever never gets up would hang the model.
@@ -209,5 +245,76 @@ fn what_a_waiting_task_waits_for_is_done_by_another() {
         submitter.join().unwrap();
         worker.join().unwrap();
         assert!(crew.state.lock().unwrap().muster.is_deserted());
+    });
+}
+
+#[test]
+fn who_is_too_many_takes_no_call_away() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        // Two sleepers; a third thread goes on with its task, before, while or after one of the two is called for an item.
+        let crew = Crew::new(2);
+        let workers = [0, 1].map(|_| {
+            let crew = crew.clone();
+            thread::spawn(move || crew.work())
+        });
+        let other = crew.clone();
+        let submitter = thread::spawn(move || other.submit(1));
+        crew.resume();
+        crew.end(&[1]);
+        submitter.join().unwrap();
+        workers.into_iter().for_each(|worker| worker.join().unwrap());
+    });
+}
+
+#[test]
+fn a_sleeper_is_found_while_the_size_changes() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        // Two sleepers; one of them is called for an item before, while or after one becomes too many.
+        let crew = Crew::new(2);
+        let workers = [0, 1].map(|_| {
+            let crew = crew.clone();
+            thread::spawn(move || crew.work())
+        });
+        let other = crew.clone();
+        let submitter = thread::spawn(move || other.submit(1));
+        crew.resize(1);
+        crew.end(&[1]);
+        submitter.join().unwrap();
+        workers.into_iter().for_each(|worker| worker.join().unwrap());
+        assert!(crew.state.lock().unwrap().muster.is_deserted());
+    });
+}
+
+#[test]
+fn one_more_finds_what_was_there_before() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        // The only place is taken by a task that goes on until an item is done, and does not say that it waits.
+        let crew = Crew::new(1);
+        let other = crew.clone();
+        let submitter = thread::spawn(move || other.submit(1));
+        crew.resize(2);
+        crew.end(&[1]);
+        submitter.join().unwrap();
+    });
+}
+
+#[test]
+fn work_that_comes_when_all_have_left_is_done() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let crew = Crew::leaving_after(Some(Duration::ZERO), 1);
+        let other = crew.clone();
+        let worker = thread::spawn(move || other.work());
+        crew.submit(1);
+        crew.submit(2);
+        crew.end(&[1, 2]);
+        worker.join().unwrap();
     });
 }
