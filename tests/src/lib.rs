@@ -31,4 +31,5 @@ pub mod life;
 pub mod limits;
 pub mod map;
 pub mod outcome;
+pub mod resize;
 pub mod workers;
