@@ -1,6 +1,12 @@
 //! One worker's end is one task's outcome.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
 
 use taskloom::{Backend, Death, Event, Handle, Policy, Pool, Retry, TaskError, View};
 
@@ -8,11 +14,14 @@ use crate::{
     harness::{Harness, Init, Setup},
     journal::Events,
     misdeeds,
-    process::in_own_process,
+    process::{in_own_process, is_stuck, state, threads_called},
     scratch::{Scratch, eventually, lines, touch},
     tasks::{
-        End, Misdeed, commits, dies_once, double, ends, gives_or_dies, insists, knows, knows_together, waits, whoami,
+        End, Misdeed,
+        bulk::{gives_held, marks_text, measures},
+        commits, dies_once, double, ends, gives_or_dies, insists, knows, knows_together, waits, whoami,
     },
+    values::Held,
 };
 
 /// What a backend promises that does not isolate: it says so, and accepts to retry after what cannot happen there.
@@ -226,6 +235,166 @@ pub fn crash_idle<H: Harness>() {
         assert_ne!(handle.join().expect("nothing breaks").1, victim);
     }
     is_whole(&Scratch::new(), &pool, 2);
+}
+
+/// Many megabytes.
+const BULK: usize = 32 << 20;
+
+/// Killed while the parent sends to it, and while it sends to the parent.
+pub fn crash_mid_message<H: Harness>() {
+    if in_own_process("", || ends_mid_argument::<H>(libc::SIGKILL)).is_some() {
+        ends_mid_result::<H>(libc::SIGKILL);
+    }
+}
+
+/// Nobody goes on with such a message: the worker is killed, and that is why.
+pub fn crash_mid_stop<H: Harness>() {
+    if in_own_process("", || ends_mid_argument::<H>(libc::SIGSTOP)).is_some() {
+        ends_mid_result::<H>(libc::SIGSTOP);
+    }
+}
+
+/// The task has not begun: another worker gets it, and nobody is to blame.
+fn ends_mid_argument<H: Harness>(signal: i32) {
+    let events = Events::default();
+    let pool = Setup::workers(1).events(&events).build::<H>();
+    if !pool.capabilities().isolates {
+        return lacks_isolation(&pool);
+    }
+    let (worker, pid) = pool.submit(whoami::task()).expect("accepted").join().expect("runs");
+    // It reads no more.
+    assert!(misdeeds::send(pid, libc::SIGSTOP));
+    eventually("it is stopped", || state(Path::new(&format!("/proc/{pid}"))).is_some_and(|state| state == "T"));
+    let bulk = pool.submit(measures::task("x".repeat(BULK))).expect("accepted");
+    let behind = pool.submit(whoami::task()).expect("accepted");
+    eventually("the rest waits for room", || threads_called("taskloom-writer").iter().any(|thread| is_stuck(thread)));
+    assert!(!bulk.is_finished());
+    if signal == libc::SIGKILL {
+        assert!(misdeeds::send(pid, signal));
+    }
+    assert_eq!(bulk.join().expect("another worker gets all of it"), BULK);
+    assert_ne!(behind.join().expect("unharmed").1, pid);
+    pool.join();
+    let how = events.all().into_iter().find_map(|event| match event {
+        Event::WorkerEnded { worker: ended, how, .. } if ended == worker => Some(how),
+        _ => None,
+    });
+    assert!(how.as_ref().is_some_and(|how| how.contains("stopped") == (signal == libc::SIGSTOP)), "{how:?}");
+}
+
+/// The task has run, and its result is lost; the one before it is not, nor what others do meanwhile.
+fn ends_mid_result<H: Harness>(signal: i32) {
+    let scratch = Scratch::new();
+    let (gate, file) = (scratch.gate("reader"), scratch.path("bodies"));
+    let pool = Setup::workers(2).build::<H>();
+    if !pool.capabilities().isolates {
+        return lacks_isolation(&pool);
+    }
+    let chunk = pool.with(Policy::new().chunk(2));
+    // Whoever reads the first result reads no more until the gate is open, and the second does not fit.
+    let both = [(Some(gate.clone()), 1), (None, BULK)].map(|(gate, size)| gives_held::task(gate, size, file.clone()));
+    let outcomes: Vec<Result<Held, TaskError>> = thread::scope(|scope| {
+        let mapped = scope.spawn(|| chunk.map(both).collect());
+        gate.wait_for(1);
+        eventually("both have run", || lines(&file).len() == 2);
+        let thread = Path::new("/proc").join(&lines(&file)[1]);
+        eventually("the rest waits for room", || is_stuck(&thread));
+        let pid = lines(&file)[1].split('/').next().and_then(|pid| pid.parse().ok()).expect("a process id");
+        assert!(misdeeds::send(pid, signal));
+        let process = PathBuf::from(format!("/proc/{pid}"));
+        eventually("it is dead or stopped", || state(&process).is_none_or(|state| state == "Z" || state == "T"));
+        gate.open();
+        let others: Vec<_> = (0..20).map(|number| pool.submit(double::task(number)).expect("accepted")).collect();
+        for (number, other) in (0..).zip(others) {
+            assert_eq!(other.join().expect("unharmed"), 2 * number);
+        }
+        mapped.join().expect("does not panic")
+    });
+    let [Ok(first), Err(TaskError::Crashed(death))] = &outcomes[..] else { panic!("{:?}", outcomes.last()) };
+    assert_eq!(first.text, "x");
+    assert_eq!(death.signal, Some(libc::SIGKILL));
+    assert_eq!(death.verdict.contains("stopped"), signal == libc::SIGSTOP, "{death:?}");
+    is_whole(&scratch, &pool, 2);
+}
+
+/// Small tasks and large ones, alone and in chunks, on pools of four sizes.
+pub fn crash_storm<H: Harness>() {
+    let pool = Setup::workers(1).build::<H>();
+    if !pool.capabilities().isolates {
+        return lacks_isolation(&pool);
+    }
+    storm::<H>(1, 500, None, 11);
+    storm::<H>(2, 2000, None, 12);
+    storm::<H>(5, 2000, Some(20), 13);
+    storm::<H>(13, 1500, None, 14);
+}
+
+fn storm<H: Harness>(workers: usize, count: u64, chunk: Option<usize>, seed: u64) {
+    let scratch = Scratch::new();
+    let file = scratch.path("bodies");
+    let events = Events::default();
+    let pool = Setup::workers(workers).events(&events).build::<H>();
+    let size = |number: u64| if number.is_multiple_of(50) { 1 << 20 } else { 10 };
+    let task = |number| marks_text::task(file.clone(), number, number.to_string().repeat(size(number)));
+    let over = AtomicBool::new(false);
+    let (outcomes, victims) = thread::scope(|scope| {
+        let killer = scope.spawn(|| kill_some(&events, &over, seed));
+        let outcomes: Vec<Result<(u64, String), TaskError>> = match chunk {
+            Some(size) => pool.with(Policy::new().chunk(size)).map((0..count).map(task)).collect(),
+            None => {
+                let handles: Vec<_> = (0..count).map(|number| pool.submit(task(number)).expect("accepted")).collect();
+                handles.into_iter().map(Handle::join).collect()
+            }
+        };
+        over.store(true, Ordering::Relaxed);
+        (outcomes, killer.join().expect("does not panic"))
+    });
+    pool.join();
+    let bodies = lines(&file);
+    let distinct: BTreeSet<&String> = bodies.iter().collect();
+    assert_eq!(bodies.len(), distinct.len(), "no body runs twice");
+    let mut crashed = 0;
+    for (number, outcome) in (0..).zip(outcomes) {
+        match outcome {
+            Ok((same, text)) => {
+                assert_eq!(same, number);
+                assert!(text == number.to_string().repeat(size(number)), "task {number} has another's text");
+                assert!(distinct.contains(&number.to_string()), "task {number} succeeded without having run");
+            }
+            Err(TaskError::Crashed(_)) => crashed += 1,
+            Err(other) => panic!("task {number}: {other:?}"),
+        }
+    }
+    assert!(victims > 0, "a storm without a single death shows nothing");
+    assert!(crashed <= victims, "{crashed} tasks crashed by {victims} deaths");
+}
+
+/// Ends workers at random until it is over: most are killed, some stopped. How many.
+fn kill_some(events: &Events, over: &AtomicBool, seed: u64) -> usize {
+    // xorshift (Marsaglia 2003): the same storm each time, as far as timing allows.
+    let mut random = seed;
+    let mut next = |below: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % below
+    };
+    let mut victims = 0;
+    while !over.load(Ordering::Relaxed) && victims < 25 {
+        thread::sleep(Duration::from_millis(2 + next(20)));
+        let mut alive = BTreeSet::new();
+        for event in events.all() {
+            match event {
+                Event::WorkerStarted { pid, .. } => drop(alive.insert(pid)),
+                Event::WorkerEnded { pid, .. } => drop(alive.remove(&pid)),
+                _ => {}
+            }
+        }
+        let Some(pid) = alive.iter().nth(next(alive.len().max(1) as u64) as usize) else { continue };
+        let signal = if victims % 8 == 7 { libc::SIGSTOP } else { libc::SIGKILL };
+        victims += usize::from(misdeeds::send(*pid, signal));
+    }
+    victims
 }
 
 /// Whatever keeps workers from starting is told to who builds, or to who waits.

@@ -154,8 +154,25 @@ impl Holdings {
 
 /// Whether this process lives: a zombie is dead, and somebody's to bury.
 pub fn lives(pid: u32) -> bool {
-    stat(&PathBuf::from(format!("/proc/{pid}")))
-        .is_some_and(|fields| fields.first().is_some_and(|state| state != "Z" && state != "X"))
+    state(Path::new(&format!("/proc/{pid}"))).is_some_and(|state| state != "Z" && state != "X")
+}
+
+/// What a process or a thread, by its folder below `/proc`, is doing, as `ps` shows it: `R`, `S`, `T`, `Z`, …
+pub fn state(folder: &Path) -> Option<String> {
+    stat(folder)?.into_iter().next()
+}
+
+/// Whether a thread waits for something, and goes on waiting for it.
+pub fn is_stuck(folder: &Path) -> bool {
+    (0..10).all(|_| {
+        thread::sleep(Duration::from_millis(2));
+        state(folder).is_some_and(|state| state == "S")
+    })
+}
+
+/// The folders of this process's threads of that name.
+pub fn threads_called(name: &str) -> Vec<PathBuf> {
+    entries("/proc/self/task").into_iter().filter(|thread| text(&thread.join("comm")) == name).collect()
 }
 
 /// What stands in a process's `stat` behind its name, which is in parentheses and may contain anything: state, parent...

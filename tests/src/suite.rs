@@ -18,7 +18,7 @@ macro_rules! conformance {
                 limits_late, limits_overlap, limits_given_up;
             crash: crash_segv, crash_kill, crash_abort, crash_stack_overflow, crash_exit0, crash_exit3,
                 crash_quick_exit, crash_close_all_fds, crash_garbage, crash_stopped, crash_result_first, crash_behind,
-                crash_idle, crash_no_worker;
+                crash_idle, crash_mid_message, crash_mid_stop, crash_storm, crash_no_worker;
             life: life_join, life_cancel_all, life_closed, life_dropped, life_nothing_left, life_shared, life_steady,
                 life_idle, life_streams, life_quiet;
             workers: limits_descendants, limits_memory, limits_recycle;

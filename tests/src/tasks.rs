@@ -1,5 +1,6 @@
 //! The tasks that the suite runs.
 
+pub mod bulk;
 pub mod limits;
 
 use std::{

@@ -7,6 +7,8 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
+use crate::scratch::Gate;
+
 /// Cannot be written: its `Serialize` says why.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Unwritable(pub u64);
@@ -102,6 +104,32 @@ pub struct Forgetful {
 }
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
+
+/// Whoever reads it waits at the gate, if there is one.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(from = "Unheld")]
+pub struct Held {
+    /// Opened by the test.
+    pub gate: Option<Gate>,
+    /// What it carries.
+    pub text: String,
+}
+
+/// What is there before the wait.
+#[derive(Deserialize)]
+struct Unheld {
+    gate: Option<Gate>,
+    text: String,
+}
+
+impl From<Unheld> for Held {
+    fn from(Unheld { gate, text }: Unheld) -> Self {
+        if let Some(gate) = &gate {
+            gate.pass(|| false);
+        }
+        Self { gate, text }
+    }
+}
 
 /// Counts how many of its kind are alive in this process.
 #[derive(Debug)]
