@@ -231,11 +231,11 @@ impl Books {
         let served = self.lanes.iter().filter(|lane| lane.duty.recalling > 0).count();
         for _ in served..hungry {
             let victims = self.lanes.iter_mut().filter(|lane| lane.duty.recalling == 0 && lane.line().is_some());
-            let Some(victim) = victims.max_by_key(|lane| lane.duty.waiting()).filter(|lane| lane.duty.waiting() > 0)
+            let Some(victim) = victims.max_by_key(|lane| lane.duty.behind()).filter(|lane| lane.duty.behind() > 0)
             else {
                 break;
             };
-            let mut take = victim.duty.waiting().div_ceil(2);
+            let mut take = victim.duty.behind().div_ceil(2);
             let mut wanted = Vec::new();
             for flight in victim.duty.flights.iter().rev().filter(|flight| flight.sent && flight.waiting() > 0) {
                 let part = flight.waiting().min(take);

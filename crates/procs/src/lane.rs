@@ -191,6 +191,12 @@ impl Duty {
         self.flights.iter().map(Flight::waiting).sum()
     }
 
+    /// How many items wait behind another. One at the front of a worker that runs nothing is about to begin: recalled as
+    /// often as another worker is idle, what takes long to send would go to and fro for ever.
+    pub(crate) fn behind(&self) -> u32 {
+        self.waiting().saturating_sub(u32::from(self.running.is_none()))
+    }
+
     /// How many items may wait behind the one that runs.
     fn depth(&self) -> u32 {
         self.pace.map_or(0, |pace| (WAITING_TIME / pace.max(1e-9)).min(MOST_WAITING.into()) as u32)

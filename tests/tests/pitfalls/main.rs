@@ -1,5 +1,14 @@
 //! What has broken others who ran tasks in processes: each pitfall with its test.
 //!
+//! 1. Ten thousand small tasks for one worker that sleeps: as many are taken as the queue has room for, then submitting
+//!    waits; no deadlock. Without a limit: `crates/procs/tests/flow.rs`, `ten_thousand_tasks_for_one_worker_that_sleeps`.
+//! 2. Arguments and results of 4 MiB, many times, two workers: `crates/procs/tests/flow.rs`,
+//!    `megabytes_both_ways_many_times`.
+//! 3. A worker is killed half way through a large reply: one task has crashed, others and the pool go on.
+//! 4. A worker is stopped half way through a large reply: the same, and the record says that it was stopped.
+//! 5. Broken pipe, reset and disconnect: however a death shows, one kind of error with the exit code.
+//! 6. A child dies before the handshake, or says nothing: `crates/procs/tests/no_hello.rs`,
+//!    `the_build_fails_with_the_reason`.
 //! 7. A timer signal at 1 kHz: interrupted calls harm nothing. In a worker; in the parent: `crates/procs/tests/signals.rs`,
 //!    `interrupted_calls_harm_nothing`.
 //! 9. `init` is forgotten: the build says what to write, and no process is started.
@@ -11,10 +20,14 @@
 //!     worker. At an orderly end: `crates/procs/tests/life.rs`, `grandchildren_end_with_their_worker`.
 //! 13. The parent is killed by SIGKILL: its workers and their grandchildren end too, and no file is left.
 //! 14. `panic = "abort"`: a panic is its task's outcome, whatever the payload, and the pool goes on.
+//! 15. Replies that cannot be decoded, lengths that are absurd, results of nobody's tasks: the worker is killed as one that
+//!     sends garbage, others and the pool go on. Results that are no values: `outcome_decode_result`.
 //! 24. Some package turns ipc-channel's `force-inprocess` on: the build says so, and how to find the package.
+//! 26. An argument of 200 MiB arrives, and goes to one worker once; others and the worker are unharmed.
 //! 27. A task forks, and its copy returns, too: the copy is not heard.
 
 mod body;
+mod messages;
 mod program;
 
 use taskloom_tests::watchdog;
@@ -34,6 +47,9 @@ macro_rules! pitfalls {
 pitfalls! {
     body: p07_timer_signal_in_a_worker, p11_task_reads_the_terminal, p12_worker_with_grandchildren_dies,
         p27_bare_fork_in_a_task;
+    messages: p01_ten_thousand_tasks_for_a_worker_that_sleeps, p03_killed_half_way_through_a_large_reply,
+        p04_stopped_half_way_through_a_large_reply, p05_one_kind_of_end_however_it_shows,
+        p15_undecodable_replies_and_absurd_lengths, p26_large_argument;
     program: p09_init_forgotten, p10_program_replaced_or_deleted_while_running, p10_folder_deleted_while_running,
         p13_parent_killed, p14_panic_abort_and_odd_payloads, p24_force_inprocess_unified_in;
 }
