@@ -56,6 +56,12 @@ const CHECKS: &[Check] = &[
         run: compile::docs,
     },
     Check {
+        name: "table",
+        what: "the README's table of backends says what they declare",
+        next: "cargo xtask check --fix table; new words for a capability go into tests/tests/table.rs",
+        run: compile::table,
+    },
+    Check {
         name: "arrows",
         what: "dependencies between our packages point one way",
         next: "take the dependency out, or move the code to where the arrow may point",
@@ -152,8 +158,7 @@ fn chosen(args: &[String]) -> Result<(bool, Vec<&'static Check>)> {
 /// Lets the tools mend what they can. Uncommitted work is no hindrance: it is what one wants mended.
 fn repair(workspace: &Workspace) -> Result<()> {
     let clippy = ["clippy", "--workspace", "--all-targets", "--fix", "--allow-dirty", "--allow-staged"];
-    for args in [&clippy[..], &["fmt", "--all"]] {
-        let mut command = workspace.cargo(args);
+    for mut command in [workspace.cargo(&clippy), workspace.cargo(&["fmt", "--all"]), compile::write_table(workspace)] {
         println!("fix: {}", show(&command));
         if !status(&mut command)?.success() {
             bail!("{} failed; next: mend what it reports", show(&command));

@@ -49,6 +49,21 @@ pub(super) fn features(workspace: &Workspace) -> Result<Findings> {
     Ok(findings)
 }
 
+/// The test that compares the README's table of backends with what they declare.
+const TABLE: &[&str] = &["test", "--quiet", "-p", "taskloom-tests", "--test", "table"];
+
+/// Does the README say what the backends declare?
+pub(super) fn table(workspace: &Workspace) -> Result<Findings> {
+    finding(&mut workspace.cargo(TABLE))
+}
+
+/// Writes the README's table of backends anew.
+pub(super) fn write_table(workspace: &Workspace) -> Command {
+    let mut cargo = workspace.cargo(TABLE);
+    cargo.env("TASKLOOM_WRITE_TABLE", "1");
+    cargo
+}
+
 /// Does the public documentation build without warnings?
 ///
 /// Libraries only: the program of the command line has the name of the facade, and their pages would overwrite each
