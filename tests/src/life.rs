@@ -22,6 +22,7 @@ use crate::{
         End, double, drops_pool, ends, hand_over, insists, knows, leaves_grandchild, length, many_bytes, marks, prints,
         reads_input, reports, until_told, waits,
     },
+    workers::output_is_captured,
 };
 
 fn kind<T>(outcome: &Result<T, TaskError>) -> Kind {
@@ -456,6 +457,7 @@ pub fn life_streams<H: Harness>() {
     out.sort_unstable();
     assert_eq!(out, ["child: hello", "out: hello"], "what the task printed, and no messages");
     assert!(written.stderr.contains("err: hello\n"), "{}", written.stderr);
+    output_is_captured::<H>();
 }
 
 /// Pools that are built, used and ended print nothing, and log nothing above `Info`.

@@ -15,6 +15,12 @@ pub fn follow_wild_pointer() -> u64 {
     unsafe { nowhere.read_volatile() }
 }
 
+/// Prints through C's library, which keeps what has no line's end to itself for a while.
+pub fn print_as_c_does(text: &std::ffi::CStr) {
+    // SAFETY: the format takes one text, which ends with a zero and outlives the call.
+    unsafe { libc::printf(c"%s".as_ptr(), text.as_ptr()) };
+}
+
 /// Sends a signal to this process; returns when it has survived it. Sent to the thread: `kill` could return before the
 /// process stops.
 pub fn send_myself(signal: i32) {

@@ -48,7 +48,8 @@ pub enum End {
     Signal(i32),
 }
 
-fn end(how: End, number: u64) -> Result<u64, String> {
+/// Ends as told.
+pub(crate) fn end(how: End, number: u64) -> Result<u64, String> {
     match how {
         End::Value => Ok(number),
         End::Error => Err(format!("{number} is an error")),

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     hint::black_box,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     path::PathBuf,
     process::{Command, Stdio},
     sync::{Mutex, PoisonError},
@@ -12,7 +12,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use taskloom::{Context, Kind, Policy, Retry, TaskError, task};
+use taskloom::{Context, Kind, Policy, Retry, TaskError, Until, Waitable, task, wait};
 
 use crate::{
     crash::lacks_isolation,
@@ -20,7 +20,7 @@ use crate::{
     misdeeds,
     process::lives,
     scratch::{Gate, Scratch, append_line, eventually, lines},
-    tasks::{double, waits},
+    tasks::{End, double, end, waits},
 };
 
 const MIB: u64 = 1 << 20;
@@ -189,6 +189,67 @@ pub fn limits_descendants<H: Harness>() {
         }
     }
     pool.join();
+}
+
+/// Prints to both streams in three ways, one of them C's, and ends as told. Without a line's end, and unflushed.
+#[task]
+pub fn prints_to_both(number: u64, how: End) -> Result<u64, String> {
+    print!("out {number}, ");
+    misdeeds::print_as_c_does(c"from C, ");
+    // C's buffer is written at the end of the task, and would be lost in a crash.
+    eprint!("err {number}");
+    std::io::stdout().flush().map_err(|error| error.to_string())?;
+    // What comes of it is seen in the output.
+    let _ = Command::new("echo").arg("from a child").status();
+    end(how, number)
+}
+
+/// Prints so much.
+#[task]
+pub fn prints_much(mib: u64) -> std::io::Result<()> {
+    let line = [b'x'; 1 << 16];
+    (0..mib * 16).try_for_each(|_| std::io::stdout().write_all(&line))
+}
+
+/// What a task prints comes with its outcome where that is asked for: its own, all of it, also if it died.
+pub(crate) fn output_is_captured<H: Harness>() {
+    if !Setup::workers(1).build::<H>().capabilities().captures_output {
+        return refuses::<H>(Setup::workers(1).capture_output(), "capturing what tasks print");
+    }
+    let pool = Setup::workers(2).capture_output().build::<H>();
+    let outputs = |how: End, number| {
+        let (sender, output) = std::sync::mpsc::channel();
+        let handle = pool.submit(prints_to_both::task(number, how)).expect("accepted");
+        handle.on_done(move |finished| sender.send(finished.output.clone()).expect("somebody waits"));
+        let outcome = handle.join();
+        let output = output.recv().expect("a callback is called").expect("it has printed");
+        (outcome, [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).expect("text")))
+    };
+    for number in 0..20 {
+        let (outcome, [stdout, stderr]) = outputs(End::Value, number);
+        assert_eq!(outcome.expect("runs"), number);
+        assert_eq!(stderr, format!("err {number}"));
+        assert_eq!(
+            stdout,
+            format!(
+                "out {number}, from a child
+from C, "
+            )
+        );
+    }
+    let (outcome, [stdout, stderr]) = outputs(End::Signal(6), 20);
+    assert!(
+        matches!(&outcome, Err(TaskError::Crashed(death)) if death.stderr.last().is_some_and(|line| line.ends_with("err 20"))),
+        "{outcome:?}"
+    );
+    assert!(stdout.starts_with("out 20, ") && stderr.ends_with("err 20"), "{stdout:?} {stderr:?}");
+
+    let quiet = pool.submit(double::task(4)).expect("accepted");
+    let much = pool.submit(prints_much::task(20)).expect("accepted");
+    wait([&quiet as &dyn Waitable, &much], Until::All, None);
+    assert!(quiet.summary().is_none_or(|finished| finished.output.is_none()), "it has not printed");
+    let output = much.summary().and_then(|finished| finished.output).expect("it has printed");
+    assert_eq!((output.stdout.len() as u64, output.dropped), (MIB, 19 * MIB));
 }
 
 /// How many tasks each process ran, by the lines they left.

@@ -152,10 +152,11 @@ impl Job {
         let begun = self.items.clone().rev().find(|&item| self.work.has_begun(item, self.attempt));
         let first_free = begun.map_or(self.items.start, |item| item + 1);
         let rest = self.returned(first_free - self.items.start);
-        if let Some(item) = begun {
-            self.work.fail(item, self.attempt, Spare::Nothing, error(self.attempt)).follow(&self.work, item);
+        if begun.is_some() {
+            // A worker runs one item at a time, in order: those before the last that began have their
+            // replies, unless the worker is one that nobody believes.
+            self.end(Spare::Nothing, &error(self.attempt));
         }
-        // Items before the blamed one have their replies: one worker runs one item at a time, in order.
         rest
     }
 

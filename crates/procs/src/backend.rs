@@ -45,6 +45,7 @@ pub(crate) fn capabilities(workers: usize) -> Capabilities {
     capabilities.kills = true;
     capabilities.limits_memory = true;
     capabilities.recycles = true;
+    capabilities.captures_output = true;
     capabilities.resizes = true;
     capabilities
 }

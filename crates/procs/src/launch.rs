@@ -13,9 +13,10 @@ use taskloom_core::{Exhausted, Registry, StartError, TaskError};
 
 use crate::{
     backend::{Config, Shared},
+    capture::Capture,
     chaos::{self, Point},
     entry::{self, Calling, Ticket},
-    line::{Line, Vital},
+    line::{Line, Output, Vital},
     os::{self, process::Child},
     reader::{self, Started},
     stderr::{Tail, Tee},
@@ -62,14 +63,19 @@ pub(crate) fn start(shared: &Arc<Shared>, worker: u32, slot: u32, tee: &Tee) -> 
     let [token, mark] = [random()?, random()?];
     let ticket = Ticket { parent: std::process::id(), token: token.clone(), server: name.clone() };
     let failed = |error: io::Error| cannot_start(&shared.config, &error);
-    let mut child = command(&shared.config, &ticket, &mark)
+    let capture = shared.hub.settings().capture_output.then(Capture::new).transpose().map_err(failed)?;
+    let mut child = command(&shared.config, &ticket, &mark, capture.as_ref())
         .and_then(|mut command| chaos::brief(&mut command, worker).spawn())
         .map_err(failed)?;
 
-    let taken = child.stderr.take().ok_or_else(|| io::ErrorKind::BrokenPipe.into()).and_then(Tail::new);
-    let watched = taken.and_then(|tail| Child::watch(child.id()).map(|child| (child, Arc::new(tail))));
-    let reader = watched.and_then(|(watched, tail)| {
-        let vital = Arc::new(Vital::new(worker, slot, mark, watched, tail));
+    let output = match (capture, child.stderr.take()) {
+        (Some(capture), _) => Ok(Output::Captured(capture)),
+        (None, Some(pipe)) => Tail::new(pipe).map(|tail| Output::PassedOn(Arc::new(tail))),
+        (None, None) => Err(io::ErrorKind::BrokenPipe.into()),
+    };
+    let watched = output.and_then(|output| Child::watch(child.id()).map(|child| (child, output)));
+    let reader = watched.and_then(|(watched, output)| {
+        let vital = Arc::new(Vital::new(worker, slot, mark, watched, output));
         chaos::on(Point::Launched, &vital);
         // Before its reader can announce it: whoever waits for that looks here next.
         shared.remember(&vital);
@@ -83,7 +89,9 @@ pub(crate) fn start(shared: &Arc<Shared>, worker: u32, slot: u32, tee: &Tee) -> 
     });
     match reader {
         Ok((vital, reader)) => {
-            tee.add(vital.tail.clone());
+            if let Output::PassedOn(tail) = &vital.output {
+                tee.add(tail.clone());
+            }
             Ok(Launched { vital, server: name, reader })
         }
         Err(error) => {
@@ -111,7 +119,7 @@ fn cannot_start(config: &Config, error: &io::Error) -> StartError {
     }
 }
 
-fn command(config: &Config, ticket: &Ticket, mark: &str) -> io::Result<Command> {
+fn command(config: &Config, ticket: &Ticket, mark: &str, capture: Option<&Capture>) -> io::Result<Command> {
     // The same program, also if its file has been replaced or deleted since.
     let mut command = Command::new("/proc/self/exe");
     command.arg0(&config.program).args(config.calling.arguments());
@@ -121,14 +129,18 @@ fn command(config: &Config, ticket: &Ticket, mark: &str) -> io::Result<Command> 
         command.current_dir(directory);
     }
     // Its own group: the terminal's Ctrl-C is the parent's, and the group can be killed whole.
-    command.process_group(0).stderr(Stdio::piped());
+    command.process_group(0);
+    let [stdout, stderr] = match (capture, &config.calling) {
+        (Some(capture), _) => capture.ends()?,
+        (None, Calling::Main) => [Stdio::inherit(), Stdio::piped()],
+        (None, Calling::Test(_)) => [io::stdout().as_fd().try_clone_to_owned()?.into(), Stdio::piped()],
+    };
+    command.stderr(stderr);
     match config.calling {
-        Calling::Main => command.stdin(Stdio::null()),
+        Calling::Main => command.stdin(Stdio::null()).stdout(stdout),
         // The test harness prints before our helper test runs: it gets nothing to print to, and
         // the helper test finds the real standard output in the place of the input.
-        Calling::Test(_) => {
-            command.stdin(Stdio::from(io::stdout().as_fd().try_clone_to_owned()?)).stdout(Stdio::null())
-        }
+        Calling::Test(_) => command.stdin(stdout).stdout(Stdio::null()),
     };
     Ok(command)
 }
@@ -161,6 +173,7 @@ fn take_in(shared: &Shared, vital: &Arc<Vital>, server: Server, token: &str) -> 
         log_level: log::max_level() as usize,
         umask: shared.config.umask,
         watched: shared.hub.settings().memory_limit.is_some(),
+        captured: shared.hub.settings().capture_output,
         recycle_above: shared.hub.settings().recycle_above.or(shared
             .hub
             .settings()

@@ -42,6 +42,7 @@ pub mod chaos;
 mod chaos;
 
 mod backend;
+mod capture;
 mod dispatch;
 mod lane;
 mod launch;

@@ -17,6 +17,7 @@ use std::{
 use taskloom_core::Job;
 
 use crate::{
+    capture::Capture,
     os::{
         self,
         memory::OomKills,
@@ -35,13 +36,22 @@ pub(crate) struct Vital {
     /// What the environment of everybody that it starts has in it.
     mark: String,
     pub(crate) child: Child,
-    pub(crate) tail: Arc<Tail>,
+    pub(crate) output: Output,
     /// It has said hello, and is ours.
     pub(crate) greeted: AtomicBool,
     /// Bytes; 0 for not known.
     peak_memory: AtomicU64,
     state: Mutex<VitalState>,
     ended: Condvar,
+}
+
+/// Where what a worker prints goes to.
+#[derive(Debug)]
+pub(crate) enum Output {
+    /// To where ours goes; standard error through a pipe, for the record of a death.
+    PassedOn(Arc<Tail>),
+    /// Into the outcomes of its tasks.
+    Captured(Capture),
 }
 
 #[derive(Debug, Default)]
@@ -76,13 +86,13 @@ pub(crate) struct Exit {
 }
 
 impl Vital {
-    pub(crate) fn new(worker: u32, slot: u32, mark: String, child: Child, tail: Arc<Tail>) -> Self {
+    pub(crate) fn new(worker: u32, slot: u32, mark: String, child: Child, output: Output) -> Self {
         Self {
             worker,
             slot,
             mark,
             child,
-            tail,
+            output,
             greeted: AtomicBool::new(false),
             peak_memory: AtomicU64::new(0),
             state: Mutex::default(),
@@ -98,6 +108,22 @@ impl Vital {
     pub(crate) fn sample(&self) {
         if let Some(peak) = os::memory::peak(&self.pid().to_string()) {
             self.peak_memory.store(peak, Ordering::Relaxed);
+        }
+    }
+
+    /// What is kept of what its tasks print, if it is.
+    pub(crate) fn capture(&self) -> Option<&Capture> {
+        match &self.output {
+            Output::Captured(capture) => Some(capture),
+            Output::PassedOn(_) => None,
+        }
+    }
+
+    /// The last lines on its standard error, when it is dead.
+    pub(crate) fn last_lines(&self) -> Vec<String> {
+        match &self.output {
+            Output::Captured(capture) => capture.last_lines(),
+            Output::PassedOn(tail) => tail.finish(),
         }
     }
 

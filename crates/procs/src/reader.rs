@@ -8,6 +8,7 @@ use taskloom_core::{Death, Event, Job, StartError, TaskError, backend_api::LogRe
 
 use crate::{
     backend::{Shared, carry_out},
+    capture::Capture,
     chaos::{self, Point},
     dispatch::Nonsense,
     lane::Stage,
@@ -33,6 +34,8 @@ pub(crate) fn run(shared: &Arc<Shared>, vital: &Arc<Vital>, take_in: impl FnOnce
     match take_in() {
         Ok(Started { line, up }) => {
             vital.sample();
+            // What the initialiser has printed is no task's.
+            let _ = vital.capture().map(Capture::rest);
             let mut books = shared.books();
             if let Some(lane) = books.lanes.get_mut(vital.slot as usize) {
                 lane.occupy(line.clone());
@@ -41,7 +44,7 @@ pub(crate) fn run(shared: &Arc<Shared>, vital: &Arc<Vital>, take_in: impl FnOnce
             shared.hub.emit(|| Event::worker_started(vital.worker, vital.pid()));
             shared.announce();
             shared.pump();
-            let mut reader = Reader { shared, line, current: None, task: None };
+            let mut reader = Reader { shared, line, current: None, task: None, accused: false };
             reader.listen(&up);
             let exit = vital.wait();
             vital.listen_no_more();
@@ -57,7 +60,7 @@ pub(crate) fn run(shared: &Arc<Shared>, vital: &Arc<Vital>, take_in: impl FnOnce
             vital.kill("it could not be used");
             let exit = vital.wait();
             vital.hunt();
-            let lines = vital.tail.finish();
+            let lines = vital.last_lines();
             let error = match error {
                 TaskError::Start(start) => describe(*start, vital, &exit, lines).into(),
                 other => other,
@@ -85,6 +88,8 @@ struct Reader<'a> {
     current: Option<(u64, Job)>,
     /// The task that runs.
     task: Option<u64>,
+    /// It has said what no worker says: nothing is believed any more, but that bodies have begun.
+    accused: bool,
 }
 
 impl Reader<'_> {
@@ -112,6 +117,10 @@ impl Reader<'_> {
                     continue;
                 }
             };
+            if self.accused {
+                self.follow_starts(records);
+                continue;
+            }
             let mut orders = Vec::new();
             let mut books = self.shared.books();
             let kills = books.kills.len();
@@ -121,14 +130,11 @@ impl Reader<'_> {
             drop(books);
             chaos::on(Point::Booked, &self.line.vital);
             let good = booked.as_ref().map_or_else(|nonsense| nonsense.at, |()| records.len());
-            for (at, record) in records.into_iter().enumerate() {
-                // What a liar says may be true: a body that has begun must not begin again.
-                if at < good || matches!(record, Record::Started { .. }) {
-                    self.follow(record);
-                }
-            }
+            let mut records = records.into_iter();
+            records.by_ref().take(good).for_each(|record| self.follow(record));
             if let Err(Nonsense { what, .. }) = booked {
                 self.accuse(&what);
+                self.follow_starts(records);
             }
             carry_out(orders);
             if more_kills {
@@ -138,8 +144,15 @@ impl Reader<'_> {
         }
     }
 
+    /// What a liar says may be true: a body that has begun must not begin again.
+    fn follow_starts<'a>(&mut self, records: impl IntoIterator<Item = Record<'a>>) {
+        let starts = records.into_iter().filter(|record| matches!(record, Record::Started { .. }));
+        starts.for_each(|record| self.follow(record));
+    }
+
     /// Kills the worker. It is still heard to the end: what it has begun since must be known.
-    fn accuse(&self, what: &str) {
+    fn accuse(&mut self, what: &str) {
+        self.accused = true;
         self.line.vital.kill(format!("it sent garbage: {what}"));
     }
 
@@ -195,6 +208,12 @@ impl Reader<'_> {
                 }
             }
             Rare::Log(record) => pass_on(self.shared, &self.line, record),
+            Rare::Printed { token, item, stdout, stderr } => {
+                let output = self.line.vital.capture().map(|capture| capture.take(stdout, stderr));
+                if let Some((job, output)) = self.job(token).zip(output) {
+                    job.output(item, output);
+                }
+            }
             // Said once and heard already, or booked and nothing else.
             Rare::Ready | Rare::InitFailed(_) | Rare::Leaving | Rare::Holding(_) | Rare::Condemned => {}
         }
@@ -219,7 +238,7 @@ impl Reader<'_> {
     fn settle(mut self, exit: &Exit) {
         let vital = &self.line.vital;
         chaos::on(Point::Settle, vital);
-        let stderr = vital.tail.finish();
+        let stderr = vital.last_lines();
         let mut death = death(vital, exit);
         death.stderr = stderr;
         let mut books = self.shared.books();
@@ -231,6 +250,11 @@ impl Reader<'_> {
         drop(books);
         let running = duty.and_then(|duty| duty.running);
         death.wall = running.map(|running| running.since.elapsed()).unwrap_or_default();
+        if let (Some(capture), Some(running), Some((token, job))) = (vital.capture(), running, &self.current)
+            && running.token == *token
+        {
+            job.output(running.item, capture.rest());
+        }
         self.shared.announce();
         let how = if self.ended_as_told(exit) { String::new() } else { death.how() };
         self.shared.hub.emit(|| Event::worker_ended(vital.worker, vital.pid(), how));

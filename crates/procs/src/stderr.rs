@@ -27,6 +27,44 @@ const LINE: usize = 4096;
 /// What is read at once, and the most that is read when a worker has died: what it left in the pipe.
 const PIECE: usize = 64 * 1024;
 
+/// The last lines of this text.
+pub(crate) fn last_lines(text: &[u8]) -> Vec<String> {
+    let mut lines = Lines::default();
+    lines.note(text);
+    lines.texts()
+}
+
+/// The last lines of a stream that comes in pieces.
+#[derive(Debug, Default)]
+struct Lines {
+    texts: VecDeque<Vec<u8>>,
+    /// The last of them is not finished.
+    open: bool,
+}
+
+impl Lines {
+    fn note(&mut self, bytes: &[u8]) {
+        for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
+            if !self.open {
+                self.texts.push_back(Vec::new());
+            }
+            let (text, ended) = piece.strip_suffix(b"\n").map_or((piece, false), |text| (text, true));
+            if let Some(line) = self.texts.back_mut() {
+                let room = LINE.saturating_sub(line.len());
+                line.extend_from_slice(&text[..text.len().min(room)]);
+            }
+            self.open = !ended;
+            if self.texts.len() > LINES {
+                self.texts.pop_front();
+            }
+        }
+    }
+
+    fn texts(&self) -> Vec<String> {
+        self.texts.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect()
+    }
+}
+
 /// One worker's standard error.
 #[derive(Debug)]
 pub(crate) struct Tail(Mutex<State>);
@@ -34,9 +72,7 @@ pub(crate) struct Tail(Mutex<State>);
 #[derive(Debug)]
 struct State {
     pipe: Option<File>,
-    lines: VecDeque<Vec<u8>>,
-    /// The last of `lines` is not finished.
-    open: bool,
+    lines: Lines,
     /// Read, and not yet passed on.
     unwritten: Vec<u8>,
 }
@@ -45,7 +81,7 @@ impl Tail {
     pub(crate) fn new(pipe: ChildStderr) -> io::Result<Self> {
         let pipe = File::from(OwnedFd::from(pipe));
         os::files::never_block(&pipe)?;
-        let state = State { pipe: Some(pipe), lines: VecDeque::new(), open: false, unwritten: Vec::new() };
+        let state = State { pipe: Some(pipe), lines: Lines::default(), unwritten: Vec::new() };
         Ok(Self(Mutex::new(state)))
     }
 
@@ -54,7 +90,7 @@ impl Tail {
         let mut state = self.lock();
         while state.read_piece() {}
         state.pipe = None;
-        state.lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect()
+        state.lines.texts()
     }
 
     fn fd(&self) -> Option<RawFd> {
@@ -82,7 +118,7 @@ impl State {
         match pipe.read(&mut piece) {
             Ok(0) => self.pipe = None,
             Ok(count) => {
-                self.note(&piece[..count]);
+                self.lines.note(&piece[..count]);
                 self.unwritten.extend_from_slice(&piece[..count]);
                 return count == PIECE;
             }
@@ -91,23 +127,6 @@ impl State {
             Err(_) => self.pipe = None,
         }
         false
-    }
-
-    fn note(&mut self, bytes: &[u8]) {
-        for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
-            if !self.open {
-                self.lines.push_back(Vec::new());
-            }
-            let (text, ended) = piece.strip_suffix(b"\n").map_or((piece, false), |text| (text, true));
-            if let Some(line) = self.lines.back_mut() {
-                let room = LINE.saturating_sub(line.len());
-                line.extend_from_slice(&text[..text.len().min(room)]);
-            }
-            self.open = !ended;
-            if self.lines.len() > LINES {
-                self.lines.pop_front();
-            }
-        }
     }
 }
 
@@ -196,13 +215,13 @@ mod tests {
 
     #[test]
     fn the_last_sixteen_lines_are_kept() {
-        let mut state = State { pipe: None, lines: VecDeque::new(), open: false, unwritten: Vec::new() };
+        let mut lines = Lines::default();
         let text: String = (0..40).map(|n| format!("line {n}\n")).collect();
         for piece in text.as_bytes().chunks(7) {
-            state.note(piece);
+            lines.note(piece);
         }
-        state.note(b"unfinished");
-        let lines: Vec<_> = state.lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect();
+        lines.note(b"unfinished");
+        let lines = lines.texts();
         assert_eq!(lines.len(), LINES);
         assert_eq!(lines[14], "line 39");
         assert_eq!(lines[15], "unfinished");

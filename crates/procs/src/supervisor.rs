@@ -11,6 +11,7 @@ use std::{
 
 use crate::{
     backend::Shared,
+    capture::Capture,
     dispatch::{Books, Kill, Order, Phase},
     lane::Stage,
     launch::{self, Launched},
@@ -214,6 +215,7 @@ impl Supervisor<'_> {
         self.oom_kills.forget();
         for charge in &mut self.charges {
             charge.vital.sample();
+            charge.vital.capture().into_iter().for_each(Capture::trim);
             let Doing::Stopped(signal) = charge.vital.child.doing() else {
                 charge.stopped = false;
                 continue;

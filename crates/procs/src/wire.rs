@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use taskloom_core::{Codec, CodecFault, Metrics, Postcard, TaskError, backend_api::LogRecord};
 
+use crate::capture::Place;
+
 /// Changes with every change of this module.
 pub(crate) const PROTOCOL: u32 = 1;
 
@@ -43,6 +45,8 @@ pub(crate) struct Terms {
     pub(crate) watched: bool,
     /// It is to leave when it holds so many bytes more than at its start.
     pub(crate) recycle_above: Option<u64>,
+    /// Whether its tasks' output is kept.
+    pub(crate) captured: bool,
     /// The initialiser: its place in the registry and its arguments.
     pub(crate) init: Option<(u32, ByteBuf)>,
 }
@@ -82,6 +86,13 @@ pub(crate) enum Rare {
     Holding(u64),
     /// It begins nothing any more, as it was told.
     Condemned,
+    /// From where to where the item has printed; comes before its `Done`.
+    Printed {
+        token: u64,
+        item: u32,
+        stdout: Place,
+        stderr: Place,
+    },
     Progress {
         task: u64,
         done: u64,

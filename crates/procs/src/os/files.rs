@@ -1,9 +1,10 @@
 //! Descriptors, the environment, and the limits of both.
 
 use std::{
+    ffi::CStr,
     fs::File,
     io,
-    os::fd::{AsFd, AsRawFd, RawFd},
+    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
 };
 
 use super::checked;
@@ -18,6 +19,29 @@ pub(crate) fn replace(from: impl AsFd, to: RawFd) -> io::Result<()> {
 pub(crate) fn restore_stdout() -> io::Result<()> {
     replace(io::stdin(), libc::STDOUT_FILENO)?;
     replace(File::open("/dev/null")?, libc::STDIN_FILENO)
+}
+
+/// A file that has no name and lies in memory.
+pub(crate) fn in_memory(shown_as: &CStr) -> io::Result<File> {
+    // SAFETY: the name ends with a zero and outlives the call, which copies it.
+    let fd = checked(unsafe { libc::memfd_create(shown_as.as_ptr(), libc::MFD_CLOEXEC) })?;
+    // SAFETY: the descriptor was made just now, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) }.into())
+}
+
+/// Frees the memory of a file's beginning; nothing else moves.
+pub(crate) fn let_go(file: &File, end: u64) {
+    let end = i64::try_from(end).unwrap_or(i64::MAX);
+    if end > 0 {
+        // SAFETY: takes numbers only. Where it is not possible, the memory stays in use.
+        unsafe { libc::fallocate(file.as_raw_fd(), libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE, 0, end) };
+    }
+}
+
+/// Writes out what C code has printed and its library still holds.
+pub(crate) fn flush_c_streams() {
+    // SAFETY: the null pointer stands for all streams; the library locks each of them.
+    unsafe { libc::fflush(std::ptr::null_mut()) };
 }
 
 /// From now on a read that would wait fails with `WouldBlock`.

@@ -8,6 +8,7 @@
 //!
 //! A worker lives exactly as long as its parent holds the control channel.
 
+mod capture;
 mod control;
 mod gate;
 mod logger;
@@ -65,7 +66,8 @@ pub(crate) fn run(ticket: &Ticket) -> ! {
     let worker = settle(&terms, &up);
     chaos::at(Point::Ready);
     let thrift = thrift::Thrift::new(&terms, |news| up.rare(&news));
-    runner::run(&ends.data, worker, &gate, up, thrift)
+    let capture = terms.captured.then(capture::Capture::new).flatten();
+    runner::run(&ends.data, worker, &gate, up, thrift, capture)
 }
 
 /// Becomes the worker that the parent wants.

@@ -15,6 +15,7 @@ use taskloom_core::{
 
 use super::{
     EXIT_PROTOCOL, Up,
+    capture::Capture,
     gate::{Gate, Run},
     thrift::Thrift,
 };
@@ -34,9 +35,16 @@ struct At {
     item: Option<(u64, u32)>,
 }
 
-pub(super) fn run(data: &Receiver, worker: Worker, gate: &Gate, up: Arc<Up>, thrift: Thrift) -> ! {
+pub(super) fn run(
+    data: &Receiver,
+    worker: Worker,
+    gate: &Gate,
+    up: Arc<Up>,
+    thrift: Thrift,
+    capture: Option<Capture>,
+) -> ! {
     set_at(Some(At { thread: thread::current().id(), up: up.clone(), item: None }));
-    let mut runner = Runner { worker, gate, up, thrift, out: Records::default() };
+    let mut runner = Runner { worker, gate, up, thrift, capture, out: Records::default() };
     loop {
         let Received::Message(message) = data.receive() else {
             // The control thread ends the process if the parent is gone; else our descriptors are.
@@ -65,6 +73,7 @@ struct Runner<'a> {
     gate: &'a Gate,
     up: Arc<Up>,
     thrift: Thrift,
+    capture: Option<Capture>,
     /// Records that the next message takes along: the end of an item goes with the start of the next.
     out: Records,
 }
@@ -99,7 +108,8 @@ impl Runner<'_> {
         self.flush();
         chaos::at(Point::Started);
         set_item(Some((token, item)));
-        let (worker, up) = (&self.worker, &self.up);
+        let Self { worker, capture, up, .. } = self;
+        capture.iter_mut().for_each(Capture::begin);
         self.out.done(token, item, |out| {
             let (outcome, mut metrics) = batch.run(item, worker, run, out);
             if up.is_copy() {
@@ -108,6 +118,9 @@ impl Runner<'_> {
             }
             if metrics.wall.is_some() {
                 metrics.peak_memory = os::memory::peak("self");
+            }
+            if let Some(printed) = capture.as_mut().and_then(|capture| capture.end(token, item)) {
+                up.rare(&printed);
             }
             (outcome, metrics)
         });
