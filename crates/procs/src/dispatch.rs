@@ -21,6 +21,9 @@ use crate::{
 /// Most bytes that a worker has not read: more does not fit into a socket whatever the size of the messages.
 const MOST_BYTES: usize = 32 * 1024;
 
+/// How long a worker that has sent garbage has for what it has begun.
+const ACCUSED_TIME: Duration = Duration::from_millis(100);
+
 /// The books of a pool.
 #[derive(Default)]
 pub(crate) struct Books {
@@ -381,10 +384,33 @@ impl Books {
             }
         }
         let duty = &mut lane.duty;
+        if duty.accused && duty.is_idle() {
+            self.kills.iter_mut().filter(|kill| kill.worker == worker).for_each(|kill| kill.at = now);
+        }
         if duty.is_clear() {
             duty.idle_since.get_or_insert(now);
         }
         Ok(())
+    }
+
+    /// A worker has sent what no worker sends. It gets nothing more, gives back what waits, and is killed
+    /// when it has finished what it has begun, or soon. Gives the item that runs now.
+    pub(crate) fn accuse(&mut self, worker: u32, verdict: String) -> (Option<(u64, u32)>, Vec<Order>) {
+        let mut orders = Vec::new();
+        let Some(lane) = self.lane_of(worker).filter(|lane| !lane.duty.accused) else { return (None, orders) };
+        lane.duty.accused = true;
+        lane.duty.retiring = true;
+        lane.recall_all(&mut orders);
+        let culprit = lane.duty.running.map(Running::item);
+        let time = if lane.duty.is_idle() { Duration::ZERO } else { ACCUSED_TIME };
+        self.kills.push(Kill::new(worker, Instant::now() + time, verdict));
+        (culprit, orders)
+    }
+
+    /// Whether a worker is to be killed now.
+    pub(crate) fn has_kill_due(&self, worker: u32) -> bool {
+        let now = Instant::now();
+        self.kills.iter().any(|kill| kill.worker == worker && kill.at <= now)
     }
 
     /// Orders for the end of the pool: what waits comes back, what runs is told to stop.
@@ -422,7 +448,7 @@ impl Books {
         let open = self.is_open();
         let quiet = self.queue.is_empty();
         let mut leaving = Vec::new();
-        for lane in self.lanes.iter_mut().filter(|lane| lane.duty.is_clear()) {
+        for lane in self.lanes.iter_mut().filter(|lane| lane.duty.is_clear() && !lane.duty.accused) {
             let Stage::Ready(line) = &lane.stage else { continue };
             let duty = &lane.duty;
             let is_old = duty.retiring || self.most_tasks.is_some_and(|most| duty.begun >= most);

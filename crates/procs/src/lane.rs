@@ -45,6 +45,8 @@ pub(crate) struct Duty {
     pub(crate) held: u64,
     /// It holds too much memory: it gets no more work, and is replaced.
     pub(crate) retiring: bool,
+    /// It has sent what no worker sends, and will be killed.
+    pub(crate) accused: bool,
     /// Since when it has had nothing to do.
     pub(crate) idle_since: Option<Instant>,
 }

@@ -44,7 +44,7 @@ pub(crate) fn run(shared: &Arc<Shared>, vital: &Arc<Vital>, take_in: impl FnOnce
             shared.hub.emit(|| Event::worker_started(vital.worker, vital.pid()));
             shared.announce();
             shared.pump();
-            let mut reader = Reader { shared, line, current: None, task: None, accused: false };
+            let mut reader = Reader { shared, line, current: None, task: None, culprit: None };
             reader.listen(&up);
             let exit = vital.wait();
             vital.listen_no_more();
@@ -88,8 +88,8 @@ struct Reader<'a> {
     current: Option<(u64, Job)>,
     /// The task that runs.
     task: Option<u64>,
-    /// It has said what no worker says: nothing is believed any more, but that bodies have begun.
-    accused: bool,
+    /// The item that ran when the worker said what no worker says.
+    culprit: Option<(u64, u32)>,
 }
 
 impl Reader<'_> {
@@ -117,43 +117,44 @@ impl Reader<'_> {
                     continue;
                 }
             };
-            if self.accused {
-                self.follow_starts(records);
-                continue;
-            }
             let mut orders = Vec::new();
             let mut books = self.shared.books();
             let kills = books.kills.len();
-            let booked = books.book(&self.line, &records, &mut orders);
-            let condemned = records.iter().any(|record| matches!(record, Record::Rare(Rare::Condemned)));
-            let more_kills = condemned || books.kills.len() > kills;
+            let mut lies = Vec::new();
+            let mut at = 0;
+            while let Err(Nonsense { at: lie, what }) = books.book(&self.line, &records[at..], &mut orders) {
+                lies.push((at + lie, what));
+                at += lie + 1;
+            }
+            let urgent = books.kills.len() > kills || books.has_kill_due(self.line.worker());
             drop(books);
             chaos::on(Point::Booked, &self.line.vital);
-            let good = booked.as_ref().map_or_else(|nonsense| nonsense.at, |()| records.len());
-            let mut records = records.into_iter();
-            records.by_ref().take(good).for_each(|record| self.follow(record));
-            if let Err(Nonsense { what, .. }) = booked {
-                self.accuse(&what);
-                self.follow_starts(records);
+            if let Some((_, what)) = lies.first() {
+                self.accuse(what);
+            }
+            for (at, record) in records.into_iter().enumerate() {
+                // What a liar says may be true: a body that has begun must not begin again.
+                if matches!(record, Record::Started { .. }) || lies.iter().all(|(lie, _)| *lie != at) {
+                    self.follow(record);
+                }
             }
             carry_out(orders);
-            if more_kills {
+            if urgent {
                 self.shared.bell.ring();
             }
             self.shared.pump();
         }
     }
 
-    /// What a liar says may be true: a body that has begun must not begin again.
-    fn follow_starts<'a>(&mut self, records: impl IntoIterator<Item = Record<'a>>) {
-        let starts = records.into_iter().filter(|record| matches!(record, Record::Started { .. }));
-        starts.for_each(|record| self.follow(record));
-    }
-
-    /// Kills the worker. It is still heard to the end: what it has begun since must be known.
+    /// Has the worker killed, for the task that runs: what that says of itself is not believed. The
+    /// worker is still heard to the end, and may finish what else it has begun, but gets nothing more.
     fn accuse(&mut self, what: &str) {
-        self.accused = true;
-        self.line.vital.kill(format!("it sent garbage: {what}"));
+        let mut books = self.shared.books();
+        let (culprit, orders) = books.accuse(self.line.worker(), format!("it sent garbage: {what}"));
+        drop(books);
+        self.culprit = self.culprit.or(culprit);
+        carry_out(orders);
+        self.shared.bell.ring();
     }
 
     /// Does what a record, which has been booked, means for its job.
@@ -168,16 +169,19 @@ impl Reader<'_> {
             }
             Record::Done { token, item, outcome, metrics } => {
                 self.task = None;
-                if let Some(job) = self.job(token) {
+                // The death of its worker is the culprit's outcome.
+                let believed = self.culprit != Some((token, item));
+                if let Some(job) = self.job(token).filter(|_| believed) {
                     job.reply(item, outcome, metrics);
                 }
             }
             Record::End { token } => {
-                if self.job(token).is_some_and(|job| !job.is_over()) {
-                    // It stays where the worker's death finds it.
-                    return self.accuse("a job ended with items that did not");
+                if self.job(token).is_none_or(|job| job.is_over()) {
+                    self.current = None;
+                } else if self.culprit.is_none_or(|(culprit, _)| culprit != token) {
+                    // It stays where the worker's death finds it; as the culprit's does.
+                    self.accuse("a job ended with items that did not");
                 }
-                self.current = None;
             }
             Record::Rare(rare) => self.follow_rare(rare),
         }
