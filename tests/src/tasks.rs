@@ -80,18 +80,6 @@ pub fn many_bytes(count: usize) -> Vec<u8> {
     vec![7; count]
 }
 
-/// So many letters. Bytes go one by one through serde, a text as a whole: this is for many megabytes.
-#[task]
-pub fn many_letters(count: usize) -> String {
-    "x".repeat(count)
-}
-
-/// How many letters there are.
-#[task]
-pub fn count_letters(text: String) -> usize {
-    text.len()
-}
-
 /// How many bytes there are.
 #[task]
 pub fn length(bytes: Vec<u8>) -> usize {

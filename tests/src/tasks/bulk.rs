@@ -9,6 +9,12 @@ use crate::{
     values::Held,
 };
 
+/// So much text.
+#[task]
+pub fn many_letters(count: usize) -> String {
+    "x".repeat(count)
+}
+
 /// How long the text is.
 #[task]
 pub fn measures(text: String) -> usize {

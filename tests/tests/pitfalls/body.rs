@@ -16,7 +16,10 @@ use taskloom_tests::{
     misdeeds,
     process::{in_own_process, lives},
     scratch::{Scratch, append_line, eventually, lines},
-    tasks::{count_letters, double, many_letters, reports, whoami},
+    tasks::{
+        bulk::{many_letters, measures},
+        double, reports, whoami,
+    },
 };
 
 /// From now on its worker is interrupted a thousand times a second.
@@ -34,7 +37,7 @@ pub(crate) fn p07_timer_signal_in_a_worker() {
         let told = pool.submit(reports::task(100)).expect("accepted");
         let size = 16 << 20;
         let up: Vec<_> = (0..3).map(|_| pool.submit(many_letters::task(size)).expect("accepted")).collect();
-        let down = pool.submit(count_letters::task("x".repeat(size))).expect("accepted");
+        let down = pool.submit(measures::task("x".repeat(size))).expect("accepted");
         for (number, handle) in (0..).zip(small) {
             assert_eq!(handle.join().expect("runs"), 2 * number);
         }

@@ -4,8 +4,8 @@
 //!    waits; no deadlock. Without a limit: `crates/procs/tests/flow.rs`, `ten_thousand_tasks_for_one_worker_that_sleeps`.
 //! 2. Arguments and results of 4 MiB, many times, two workers: `crates/procs/tests/flow.rs`,
 //!    `megabytes_both_ways_many_times`.
-//! 3. A worker is killed half way through a large reply: one task has crashed, others and the pool go on.
-//! 4. A worker is stopped half way through a large reply: the same, and the record says that it was stopped.
+//! 3. A worker is killed half way through a large reply: `crash_mid_message`.
+//! 4. A worker is stopped half way through a large reply: `crash_mid_stop`.
 //! 5. Broken pipe, reset and disconnect: however a death shows, one kind of error with the exit code.
 //! 6. A child dies before the handshake, or says nothing: `crates/procs/tests/no_hello.rs`,
 //!    `the_build_fails_with_the_reason`.
@@ -47,8 +47,7 @@ macro_rules! pitfalls {
 pitfalls! {
     body: p07_timer_signal_in_a_worker, p11_task_reads_the_terminal, p12_worker_with_grandchildren_dies,
         p27_bare_fork_in_a_task;
-    messages: p01_ten_thousand_tasks_for_a_worker_that_sleeps, p03_killed_half_way_through_a_large_reply,
-        p04_stopped_half_way_through_a_large_reply, p05_one_kind_of_end_however_it_shows,
+    messages: p01_ten_thousand_tasks_for_a_worker_that_sleeps, p05_one_kind_of_end_however_it_shows,
         p15_undecodable_replies_and_absurd_lengths, p26_large_argument;
     program: p09_init_forgotten, p10_program_replaced_or_deleted_while_running, p10_folder_deleted_while_running,
         p13_parent_killed, p14_panic_abort_and_odd_payloads, p24_force_inprocess_unified_in;

@@ -1,16 +1,15 @@
 //! What goes between parent and worker: very much, very large, cut off, or nonsense.
 
-use std::{fs, path::PathBuf, process, thread};
+use std::{fs, process, thread};
 
 use serde::{Deserialize, Serialize};
-use taskloom::{Event, Pool, TaskError, TrySubmitError, procs, task};
+use taskloom::{Event, TaskError, TrySubmitError, task};
 use taskloom_tests::{
     harness::{Procs, Setup},
     journal::Events,
     misdeeds,
-    process::in_own_process,
-    scratch::{Gate, Scratch, append_line, eventually, lines},
-    tasks::{End, count_letters, double, insists, many_letters, waits, waits_then_ends, whoami},
+    scratch::{Gate, Scratch, eventually},
+    tasks::{End, bulk::measures, double, insists, waits, waits_then_ends, whoami},
 };
 
 pub(crate) fn p01_ten_thousand_tasks_for_a_worker_that_sleeps() {
@@ -43,73 +42,10 @@ pub(crate) fn p01_ten_thousand_tasks_for_a_worker_that_sleeps() {
     }
 }
 
-/// Notes its process, and gives so much text.
-#[task]
-fn gives_much(file: PathBuf, letters: usize) -> String {
-    append_line(&file, &process::id().to_string());
-    "x".repeat(letters)
-}
-
 /// Memory that this process uses.
 fn resident() -> usize {
     let pages = fs::read_to_string("/proc/self/statm").expect("readable");
     4096 * pages.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).expect("a number")
-}
-
-/// Sends `signal` to a worker when some of its large reply has arrived, and not all of it. What became of its task, while
-/// a neighbour works on. Run in a process of its own: that a reply arrives is seen by the memory that it takes.
-fn cut_off(pool: &Pool<procs::Procs>, scratch: &Scratch, signal: i32) -> TaskError {
-    let letters = 192 << 20;
-    // Seldom, on a busy machine, all of it has arrived before anybody looks.
-    for round in 0..10 {
-        let file = scratch.path(&format!("{signal} {round}"));
-        let gate = scratch.gate(&format!("{signal} {round}"));
-        let neighbour = pool.submit(waits::task(gate.clone(), 5)).expect("accepted");
-        gate.wait_for(1);
-        let before = resident();
-        let large = pool.submit(gives_much::task(file.clone(), letters)).expect("accepted");
-        eventually("the reply begins to arrive", || resident() > before + (16 << 20) || large.is_finished());
-        let worker = lines(&file)[0].parse().expect("a number");
-        misdeeds::send(worker, signal);
-        // One worker is at the reply; the other works.
-        gate.open();
-        assert_eq!(neighbour.join().expect("unharmed"), 5);
-        let small: Vec<_> = (0..20).map(|n| pool.submit(double::task(n)).expect("accepted")).collect();
-        for (number, handle) in (0..).zip(small) {
-            assert_eq!(handle.join().expect("unharmed"), 2 * number);
-        }
-        match large.join() {
-            Ok(text) => assert_eq!(text.len(), letters),
-            Err(error) => return error,
-        }
-    }
-    panic!("every reply was faster")
-}
-
-fn is_whole(pool: &Pool<procs::Procs>) {
-    eventually("two workers are ready", || pool.backend().pids().len() == 2);
-    let large: Vec<_> = (0..4).map(|_| pool.submit(many_letters::task(4 << 20)).expect("accepted")).collect();
-    assert!(large.into_iter().all(|handle| handle.join().is_ok_and(|text| text.len() == 4 << 20)));
-}
-
-pub(crate) fn p03_killed_half_way_through_a_large_reply() {
-    in_own_process("", || {
-        let (scratch, pool) = (Scratch::new(), Setup::workers(2).build::<Procs>());
-        let error = cut_off(&pool, &scratch, libc::SIGKILL);
-        let TaskError::Crashed(death) = error else { panic!("{error:?} is no crash") };
-        assert_eq!(death.signal, Some(libc::SIGKILL), "{death:?}");
-        is_whole(&pool);
-    });
-}
-
-pub(crate) fn p04_stopped_half_way_through_a_large_reply() {
-    in_own_process("", || {
-        let (scratch, pool) = (Scratch::new(), Setup::workers(2).build::<Procs>());
-        let error = cut_off(&pool, &scratch, libc::SIGSTOP);
-        let TaskError::Crashed(death) = error else { panic!("{error:?} is no crash") };
-        assert!(death.verdict.contains("stopped by signal 19"), "{death:?}");
-        is_whole(&pool);
-    });
 }
 
 /// Leaves a thread that ends the worker when its memory has grown by so much.
@@ -158,7 +94,7 @@ pub(crate) fn p05_one_kind_of_end_however_it_shows() {
     let letters = 128 << 20;
     let cut_off = (0..10).any(|_| {
         let doomed = pool.submit(ends_when_large::task(16 << 20)).expect("accepted").join().expect("runs");
-        let outcome = pool.submit(count_letters::task("x".repeat(letters))).expect("accepted").join();
+        let outcome = pool.submit(measures::task("x".repeat(letters))).expect("accepted").join();
         let end = || {
             events.all().into_iter().find_map(|event| match event {
                 Event::WorkerEnded { pid, how, .. } if pid == doomed => Some(how),
@@ -201,7 +137,7 @@ impl Nonsense {
         };
         match self {
             Self::Short => vec![1, 2, 3],
-            Self::AbsurdPacket => [24_u64, 1 << 60, 0].map(u64::to_ne_bytes).concat(),
+            Self::AbsurdPacket => [24_u64, 1 << 40, 0].map(u64::to_ne_bytes).concat(),
             Self::Undecodable => packet(&[0xff; 64]),
             Self::AbsurdMessage => packet(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 1, 2, 3]),
             Self::UnknownRecord => message(&[9; 20]),
@@ -264,7 +200,7 @@ pub(crate) fn p26_large_argument() {
     let neighbour = pool.submit(waits::task(gate.clone(), 5)).expect("accepted");
     gate.wait_for(1);
     let (_, pid) = pool.submit(whoami::task()).expect("accepted").join().expect("runs");
-    let large = pool.submit(count_letters::task("x".repeat(letters))).expect("accepted");
+    let large = pool.submit(measures::task("x".repeat(letters))).expect("accepted");
     let small: Vec<_> = (0..100).map(|n| pool.submit(double::task(n)).expect("accepted")).collect();
     gate.open();
     assert_eq!(neighbour.join().expect("unharmed"), 5);
@@ -276,7 +212,7 @@ pub(crate) fn p26_large_argument() {
 
     // It is more than the queue may hold, and comes alone.
     let tight = Setup::workers(1).queue_bytes(1 << 20).build::<Procs>();
-    let large = tight.submit(count_letters::task("x".repeat(letters))).expect("accepted");
+    let large = tight.submit(measures::task("x".repeat(letters))).expect("accepted");
     assert_eq!(large.join().expect("it arrives"), letters);
     assert_eq!(tight.submit(double::task(4)).expect("accepted").join().expect("goes on"), 8);
 }
