@@ -291,12 +291,18 @@ fn ends_mid_result<H: Harness>(signal: i32) {
         return lacks_isolation(&pool);
     }
     let chunk = pool.with(Policy::new().chunk(2));
+    // The other worker is busy, or it would be given a part of the chunk.
+    let busy = scratch.gate("other worker");
+    let other = pool.submit(waits::task(busy.clone(), 3)).expect("accepted");
+    busy.wait_for(1);
     // Whoever reads the first result reads no more until the gate is open, and the second does not fit.
     let both = [(Some(gate.clone()), 1), (None, BULK)].map(|(gate, size)| gives_held::task(gate, size, file.clone()));
     let outcomes: Vec<Result<Held, TaskError>> = thread::scope(|scope| {
         let mapped = scope.spawn(|| chunk.map(both).collect());
         gate.wait_for(1);
         eventually("both have run", || lines(&file).len() == 2);
+        busy.open();
+        assert_eq!(other.join().expect("runs"), 3);
         let thread = Path::new("/proc").join(&lines(&file)[1]);
         eventually("the rest waits for room", || is_stuck(&thread));
         let pid = lines(&file)[1].split('/').next().and_then(|pid| pid.parse().ok()).expect("a process id");

@@ -154,6 +154,10 @@ pub fn leaves_stray(flight: Flight, file: PathBuf, crashes: bool) -> std::io::Re
     if !matches!(flight, Flight::Group | Flight::Session) {
         shell.wait()?;
     }
+    // Until then it is a copy of the shell, or on its way, and has not got away.
+    let comm = format!("/proc/{}/comm", number.trim());
+    let arrived = |name: String| ["sleep", "timeout"].contains(&name.trim());
+    eventually("it has got away", || std::fs::read_to_string(&comm).is_ok_and(arrived));
     append_line(&file, number.trim());
     if crashes {
         std::process::abort();
