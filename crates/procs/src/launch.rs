@@ -58,9 +58,10 @@ pub(crate) struct Launched {
 /// # Errors
 /// If that is not possible here and now.
 pub(crate) fn start(shared: &Arc<Shared>, worker: u32, slot: u32, tee: &Tee) -> Result<Launched, TaskError> {
+    // First, because it says so if there are no descriptors: ipc-channel then speaks of a bad one.
+    let [token, mark] = [random()?, random()?];
     let server = Server::new()?;
     let name = server.name().to_owned();
-    let [token, mark] = [random()?, random()?];
     let ticket = Ticket { parent: std::process::id(), token: token.clone(), server: name.clone() };
     let failed = |error: io::Error| cannot_start(&shared.config, &error);
     let capture = shared.hub.settings().capture_output.then(Capture::new).transpose().map_err(failed)?;

@@ -1,15 +1,20 @@
 //! What tasks do in their worker that nobody expects: they fork, set timers, start processes, read terminals, hold locks.
 
 use std::{
+    cell::Cell,
     fs::File,
     io::{self, Read},
     path::PathBuf,
     process::{Command, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
-use taskloom::{Context, Event, TaskError, task};
+use taskloom::{Context, Event, Handle, Registry, TaskError, Until, View, task, threads, wait};
 use taskloom_tests::{
     harness::{Procs, Setup},
     journal::{Events, records},
@@ -153,4 +158,87 @@ pub(crate) fn p27_bare_fork_in_a_task() {
 fn marks_process(file: PathBuf) -> u32 {
     append_line(&file, &std::process::id().to_string());
     std::process::id()
+}
+
+thread_local! {
+    /// A task of this thread holds the lock, and waits for its own task.
+    static HOLDS: Cell<bool> = const { Cell::new(false) };
+}
+
+pub(crate) fn p18_lock_held_across_a_wait() {
+    type Wait = fn(Handle<u64>) -> u64;
+    let ways: [(&str, Wait); 3] = [
+        ("join", |own| own.join().expect("runs")),
+        ("join_timeout", |mut own| own.join_timeout(Duration::MAX).expect("in time").expect("runs")),
+        ("wait", |own| {
+            wait([&own], Until::All, None);
+            own.join().expect("runs")
+        }),
+    ];
+    for (name, way) in ways {
+        let pool = threads::pool().workers(1).build().expect("a pool of threads can be built");
+        let (lock, met, view) = (Arc::new(Mutex::new(())), Arc::new(AtomicUsize::new(0)), View::clone(&pool));
+        let (held, seen) = (lock.clone(), met.clone());
+        let holder = pool.submit(move || {
+            let guard = held.lock().expect("not poisoned");
+            // Before its own task, so that whoever looks for something to do finds them first.
+            let foreign: Vec<_> = (0..50)
+                .map(|_| {
+                    let (lock, seen) = (held.clone(), seen.clone());
+                    let look = move || {
+                        assert!(!HOLDS.get(), "a foreign task on the stack of one that waits");
+                        seen.fetch_add(usize::from(lock.try_lock().is_err()), Ordering::Relaxed);
+                    };
+                    view.submit(look).expect("accepted")
+                })
+                .collect();
+            let own = view.submit(|| 7).expect("accepted");
+            HOLDS.set(true);
+            let value = way(own);
+            HOLDS.set(false);
+            drop(guard);
+            (value, foreign)
+        });
+        let (value, foreign) = holder.expect("accepted").join().expect("no deadlock");
+        assert_eq!(value, 7, "{name}");
+        for handle in foreign {
+            handle.join().expect("on a thread of its own");
+        }
+        // Where the wait lends the place to another thread, they have run beside the one that holds the lock.
+        assert!(name == "join" || met.load(Ordering::Relaxed) == 50, "{name}: {met:?}");
+    }
+}
+
+mod one {
+    #[taskloom::task(name = "namesake")]
+    pub(super) fn alike() -> u32 {
+        1
+    }
+}
+
+mod two {
+    #[taskloom::task(name = "namesake")]
+    pub(super) fn alike() -> u32 {
+        2
+    }
+}
+
+pub(crate) fn p21_duplicate_and_unknown_names() {
+    let pool = Setup::workers(2).build::<Procs>();
+    for _ in 0..20 {
+        let (one, two) = (pool.submit(one::alike::task()), pool.submit(two::alike::task()));
+        assert_eq!(one.expect("accepted").join().expect("runs"), 1);
+        assert_eq!(two.expect("accepted").join().expect("runs"), 2);
+    }
+    let look_up = |name: &str| match Registry::get().find(name) {
+        Err(TaskError::UnknownTask(unknown)) => unknown,
+        other => panic!("{name}: {other:?}"),
+    };
+    let several = look_up("namesake");
+    assert_eq!(several.candidates.len(), 2);
+    assert!(several.candidates.iter().all(|place| place.contains(file!())), "{several:?}");
+    assert!(several.candidates[0] != several.candidates[1], "they are told apart");
+    let slip = look_up("forsk");
+    assert!(slip.candidates.contains(&"forks".to_owned()), "{slip:?}");
+    assert!(look_up("there is nothing like it").candidates.is_empty());
 }

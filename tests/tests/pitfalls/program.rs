@@ -2,22 +2,59 @@
 
 use std::{
     collections::BTreeSet,
-    env, fs, io,
-    os::unix::fs::PermissionsExt,
+    env,
+    ffi::OsStr,
+    fs, io,
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use taskloom::{Pool, TaskError, procs, task};
+use taskloom::{Handle, Pool, TaskError, procs, task};
 use taskloom_tests::{
-    harness::{Procs, Setup},
-    outside,
+    harness::{Harness, Procs, Setup},
+    misdeeds, outside,
     process::{alone, in_own_copy, in_own_process, is_alone, lives, this_program},
-    scratch::{Scratch, append_line, eventually, lines},
-    tasks::{End, double, ends, leaves_grandchild, whoami},
+    scratch::{Scratch, append_line, eventually, lines, touch},
+    tasks::{
+        End,
+        bulk::{many_letters, measures},
+        double, ends, leaves_grandchild, whoami,
+    },
 };
+
+pub(crate) fn p08_no_descriptors_left() {
+    in_own_process("", || {
+        let pool = Setup::workers(2).build::<Procs>();
+        let crash = || {
+            let error = pool.submit(ends::task(End::Exit(1), 1)).expect("accepted").join().expect_err("exits");
+            assert!(matches!(error, TaskError::Crashed(_)), "{error:?}");
+        };
+        // From here on none can be had; those that are open stay so.
+        misdeeds::limit_descriptors(3);
+        for refused in [<Procs as Harness>::build(Setup::workers(2)).err(), procs::spawn(double::task(1)).err()] {
+            let refused = refused.expect("there are none for its workers");
+            assert!(matches!(refused, TaskError::Start(_)) && refused.to_string().contains("`ulimit -n "), "{refused}");
+        }
+
+        let works = || {
+            let size = 4 << 20;
+            let up = pool.submit(many_letters::task(size)).expect("accepted");
+            let down = pool.submit(measures::task("x".repeat(size))).expect("accepted");
+            assert_eq!((up.join().expect("runs").len(), down.join().expect("runs")), (size, size));
+        };
+        works();
+        crash();
+        // With the other worker, as nobody can take the place of this one.
+        works();
+        crash();
+        let error = pool.submit(double::task(1)).and_then(Handle::join).expect_err("nobody is left");
+        assert!(error.to_string().contains("Too many open files"), "{error}");
+        pool.join();
+    });
+}
 
 pub(crate) fn p09_init_forgotten() {
     let (scratch, program) = (Scratch::new(), outside::build(env!("CARGO_TARGET_TMPDIR"), "forgotten", &[]));
@@ -135,6 +172,50 @@ pub(crate) fn p14_panic_abort_and_odd_payloads() {
     let program = outside::build(env!("CARGO_TARGET_TMPDIR"), "aborting", &abort);
     let mut command = Command::new(program);
     assert_eq!(outside::run(command.env_remove("RUST_BACKTRACE")), "aborting: every panic is its task's");
+}
+
+pub(crate) fn p25_very_long_temporary_directory() {
+    if is_alone() {
+        let build = || <Procs as Harness>::build(Setup::workers(1));
+        let words = env::var_os("WORDS").expect("the other half sets it");
+        let Some(words) = words.to_str().filter(|words| !words.is_empty()) else {
+            let pool = build().expect("there is just room for a socket's name");
+            return assert_eq!(pool.submit(double::task(4)).expect("accepted").join().expect("runs"), 8);
+        };
+        for refused in [build().err(), procs::spawn(double::task(1)).err()] {
+            let TaskError::Start(start) = refused.expect("there is no room for a socket") else { panic!("no start") };
+            assert!(start.message.contains(words) && start.message.contains("set TMPDIR to "), "{start:?}");
+        }
+        return;
+    }
+    let scratch = Scratch::new();
+    // A folder whose path has this length: in parts, for no name may be longer than 255 bytes.
+    let long = |length: usize| {
+        let mut path = scratch.path("x");
+        while path.as_os_str().len() < length {
+            let missing = length - path.as_os_str().len();
+            path = if missing == 1 { path.with_file_name("xx") } else { path.join("x".repeat(missing.min(200) - 1)) };
+        }
+        fs::create_dir_all(&path).expect("writable");
+        path
+    };
+    let most = 107 - "/.tmpXXXXXX/socket".len();
+    let odd = scratch.path("").join(OsStr::from_bytes(b"caf\xe9"));
+    fs::create_dir(&odd).expect("writable");
+    let file = scratch.path("file");
+    touch(&file);
+    let cases = [
+        (long(most), ""),
+        (long(most + 1), "90 bytes"),
+        (long(1000), "1000 bytes"),
+        (odd, "is not UTF-8"),
+        (scratch.path("absent"), "does not exist"),
+        (file, "does not exist"),
+    ];
+    for (folder, words) in cases {
+        let said = outside::run(alone(&this_program(), &folder).env("WORDS", words));
+        assert!(said.contains("1 passed"), "{folder:?}: {said}");
+    }
 }
 
 pub(crate) fn p24_force_inprocess_unified_in() {
