@@ -38,6 +38,8 @@ pub(crate) enum Antic {
     Stop,
     /// Its worker writes nonsense, and goes on.
     Garble,
+    /// It takes so many bytes for a while.
+    Gorge(usize),
 }
 
 impl Antic {
@@ -85,6 +87,11 @@ pub(crate) fn obey(cx: &Context, order: Order) -> Result<Reply, String> {
         Antic::Stop => misdeeds::send_myself(libc::SIGSTOP),
         Antic::Exit => std::process::exit(0),
         Antic::Garble => misdeeds::write_garbage_to_sockets(),
+        Antic::Gorge(bytes) => {
+            let taken = std::hint::black_box(vec![1_u8; bytes]);
+            thread::sleep(Duration::from_millis(300));
+            drop(taken);
+        }
         Antic::Log(count) => (0..count).for_each(|n| log::info!("record {n} of task {}", order.number)),
         Antic::Progress(count) => (0..count).for_each(|n| cx.progress(n.into(), count.into())),
     }

@@ -38,6 +38,7 @@ pub(crate) struct Round {
     shape: Shape,
     treatment: Treatment,
     ending: Ending,
+    turnover: Turnover,
     /// Strikes in a million visits.
     common: u32,
     rare: u32,
@@ -81,6 +82,25 @@ enum Ending {
     CancelAll(u64),
 }
 
+/// Why workers come and go besides the strikes.
+#[derive(Debug, Clone, Copy)]
+enum Turnover {
+    None,
+    /// After so many tasks.
+    Recycle(u64),
+    /// When they hold more than some megabytes.
+    Grown,
+    /// When they have had no work for a millisecond.
+    Idle,
+    /// The pool is made smaller and larger while it works.
+    Resize,
+    /// Tasks that take too much memory are killed.
+    Hunger,
+}
+
+/// What a task may take, under [`Turnover::Hunger`]. Far more than the largest task needs that does nothing odd.
+const MEMORY: u64 = 96 << 20;
+
 impl Round {
     pub(crate) fn new(seed: u64, number: u64) -> Self {
         let mut dice = Dice::new(seed, number);
@@ -119,6 +139,14 @@ impl Round {
                 Ending::CancelAll(0),
                 Ending::CancelAll(40),
             ]),
+            turnover: match dice.below(10) {
+                0 => Turnover::Recycle(1 + dice.below(30)),
+                1 => Turnover::Grown,
+                2 => Turnover::Idle,
+                3 => Turnover::Resize,
+                4 => Turnover::Hunger,
+                _ => Turnover::None,
+            },
             // A task passes about eleven places.
             common: strikes * 1_000_000 / (11 * tasks as u32),
             rare: dice.pick(&[0, 3_000, 15_000]),
@@ -162,7 +190,15 @@ impl Round {
             // Another seed each time: the same strike would end every build.
             let (seed, journal) = (self.seed.wrapping_add(tries), strikes.to_path_buf());
             set_plan(Some(Plan { seed, common: self.common, rare: self.rare, journal }));
-            match procs::pool().workers(self.workers).drop_grace(Duration::from_millis(100)).build() {
+            let builder = procs::pool().workers(self.workers).drop_grace(Duration::from_millis(100));
+            let builder = match self.turnover {
+                Turnover::None | Turnover::Resize => builder,
+                Turnover::Recycle(tasks) => builder.max_tasks_per_worker(tasks),
+                Turnover::Grown => builder.recycle_above(6 << 20),
+                Turnover::Idle => builder.idle_timeout(Duration::from_millis(1)),
+                Turnover::Hunger => builder.memory_limit(MEMORY),
+            };
+            match builder.build() {
                 Err(TaskError::Start(_)) if tries < 100 => tries += 1,
                 other => return other,
             }
@@ -199,6 +235,7 @@ impl Round {
                 calls[number].fetch_add(1, Ordering::Relaxed);
             });
             open.push((handle, None));
+            self.resize(&view, dice);
             if self.cancelled > 0 && dice.once_in(self.cancelled) {
                 let at = dice.below(open.len() as u64) as usize;
                 // What was said first counts: the second time it may be too late.
@@ -246,6 +283,7 @@ impl Round {
         let mut outcomes: Vec<Outcome> = Vec::new();
         let stepped = |outcome| {
             dog::step();
+            self.resize(view, &mut dice);
             outcome
         };
         if ordered {
@@ -260,6 +298,13 @@ impl Round {
         };
         outcomes.resize_with(orders.len(), || None);
         orders.into_iter().zip(outcomes).map(|(order, outcome)| Told { order, cancel: None, outcome }).collect()
+    }
+
+    /// Makes the pool smaller or larger, now and then, if that is what this round is about.
+    fn resize(&self, view: &View<Procs>, dice: &mut Dice) {
+        if matches!(self.turnover, Turnover::Resize) && dice.once_in(1 + self.tasks / 20) {
+            view.resize(1 + dice.below(13) as usize).expect("an open pool can have another size");
+        }
     }
 
     fn end(&self, pool: Pool<Procs>) {
@@ -295,6 +340,7 @@ impl Round {
         let odd = self.odd > 0 && dice.once_in(self.odd);
         let antic = match dice.below(9) {
             _ if !odd => Antic::None,
+            _ if matches!(self.turnover, Turnover::Hunger) && dice.once_in(2) => Antic::Gorge(2 * MEMORY as usize),
             0 => Antic::Fail,
             1 => Antic::Panic,
             2 => Antic::Kill,
@@ -326,6 +372,7 @@ impl Round {
         Limits {
             timed: matches!(self.treatment, Treatment::Timeout | Treatment::TimeoutAndRetry | Treatment::Deadline),
             attempts: if matches!(self.treatment, Treatment::Retry | Treatment::TimeoutAndRetry) { 3 } else { 1 },
+            hungry: matches!(self.turnover, Turnover::Hunger),
             ends_early: !matches!(self.ending, Ending::Join),
             all_told: matches!(self.ending, Ending::Join) || matches!(self.shape, Shape::Handles),
         }
@@ -334,11 +381,25 @@ impl Round {
 
 impl fmt::Display for Round {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { number, seed, workers, size, tasks, shape, treatment, ending, common, rare, cancelled, odd } = self;
+        let Self {
+            number,
+            seed,
+            workers,
+            size,
+            tasks,
+            shape,
+            treatment,
+            ending,
+            turnover,
+            common,
+            rare,
+            cancelled,
+            odd,
+        } = self;
         write!(
             f,
             "round {number} (seed {seed:#x}): {workers} workers, {tasks} tasks {size:?}, {shape:?}, {treatment:?}, \
-             {ending:?}, strikes {common} and {rare} in a million, cancelled 1 in {cancelled}, odd 1 in {odd}"
+             {ending:?}, {turnover:?}, strikes {common} and {rare} in a million, cancelled 1 in {cancelled}, odd 1 in {odd}"
         )
     }
 }

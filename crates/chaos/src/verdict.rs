@@ -64,6 +64,8 @@ pub(crate) struct Told {
 #[derive(Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) timed: bool,
+    /// Tasks that take too much memory are killed.
+    pub(crate) hungry: bool,
     pub(crate) attempts: u32,
     /// The pool ended before its tasks.
     pub(crate) ends_early: bool,
@@ -124,6 +126,12 @@ pub(crate) fn outcomes(
                 }
                 let by_us = limits.timed || limits.ends_early || cancel.is_some();
                 by_us || struck.contains(&death.worker)
+            }
+            Err(TaskError::OutOfMemory(death)) => {
+                if let Some(other) = blamed.insert(death.worker, number) {
+                    findings.twice.push(format!("the end of worker {} costs tasks {other} and {number}", death.worker));
+                }
+                limits.hungry && matches!(order.antic, Antic::Gorge(_))
             }
             Err(TaskError::TimedOut(_)) => limits.timed,
             Err(TaskError::Cancelled) => limits.ends_early || cancel.is_some(),
