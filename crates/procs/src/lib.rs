@@ -55,6 +55,9 @@ mod transport;
 mod wire;
 mod worker;
 
+#[cfg(test)]
+mod hostile;
+
 #[allow(unsafe_code, reason = "system calls that the standard library has no words for")]
 mod os;
 

@@ -348,16 +348,18 @@ impl Introduction {
     }
 }
 
+/// Both ends of a channel.
+#[cfg(test)]
+pub(crate) fn pair() -> (Sender, Receiver) {
+    let (sender, receiver) = ipc::channel().unwrap();
+    (Sender::new(sender).unwrap(), Receiver::new(receiver).unwrap())
+}
+
 #[cfg(test)]
 mod tests {
     use std::{thread, time::Duration};
 
     use super::*;
-
-    fn pair() -> (Sender, Receiver) {
-        let (sender, receiver) = ipc::channel().unwrap();
-        (Sender::new(sender).unwrap(), Receiver::new(receiver).unwrap())
-    }
 
     #[test]
     fn messages_of_all_sizes_arrive() {
@@ -422,5 +424,17 @@ mod tests {
         let receiver = Receiver { channel: ipc::channel().unwrap().1, fd, parts: RefCell::default() };
         os::socket::write_raw(sender_fd, b"garbage").unwrap();
         assert!(matches!(receiver.receive(), Received::Garbage(_)));
+    }
+
+    #[test]
+    fn a_message_that_garbage_interrupts_is_put_together() {
+        let (sender, receiver) = pair();
+        sender.send_part(b"first, ".to_vec(), true).unwrap();
+        os::socket::write_raw(sender.fd(), b"garbage").unwrap();
+        sender.send_part(b"second".to_vec(), false).unwrap();
+        sender.send(b"another".to_vec()).unwrap();
+        assert!(matches!(receiver.receive(), Received::Garbage(_)));
+        assert_eq!(receiver.receive(), Received::Message(b"first, second".to_vec()));
+        assert_eq!(receiver.receive(), Received::Message(b"another".to_vec()));
     }
 }

@@ -3,6 +3,8 @@
 //! The only place of this crate with `unsafe` code. Nothing here knows tasks or pools.
 
 pub(crate) mod family;
+#[cfg(test)]
+pub(crate) mod counted;
 pub(crate) mod files;
 pub(crate) mod memory;
 pub(crate) mod poll;

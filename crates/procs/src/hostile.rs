@@ -1,0 +1,269 @@
+//! What a worker that has gone mad may say: whatever it is, its parent neither panics nor runs out of memory, and
+//! every task has its one outcome.
+//!
+//! The messages follow from fixed seeds. They are noise, and true messages that were cut, changed, said twice, said in
+//! another order or about other tokens.
+
+use std::{
+    os::unix::process::CommandExt,
+    process::{ChildStdin, Command, Stdio},
+    sync::{Arc, Once},
+    thread,
+};
+
+use taskloom_core::{
+    Handle, Metrics, Pool, TaskError,
+    backend_api::{Hub, LogRecord, Settings},
+    task,
+};
+
+use crate::{
+    Procs,
+    backend::{Config, Shared},
+    dispatch::Phase,
+    entry::Calling,
+    line::{Line, Vital},
+    os::{counted::most_held, memory::OomKills, process::Child},
+    reader::{self, Started},
+    stderr::Tail,
+    transport::{Receiver, Sender, pair},
+    wire::{self, Greeting, Rare, Record, Records},
+};
+
+/// SplitMix64.
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    /// Small, as true numbers are, or anything.
+    fn number(&mut self) -> u64 {
+        match self.below(12) {
+            0 => u64::MAX - self.below(3),
+            1 => self.next(),
+            _ => self.below(8),
+        }
+    }
+
+    fn noise(&mut self, most: u64) -> Vec<u8> {
+        let length = self.below(most + 1);
+        let mut noise: Vec<u8> = (0..length).map(|_| self.next() as u8).collect();
+        // Else most of it would be refused at its first byte.
+        if let (Some(first), true) = (noise.first_mut(), self.below(4) > 0) {
+            *first = self.below(5) as u8;
+        }
+        noise
+    }
+
+    fn pairs(&mut self) -> Vec<(u64, u32)> {
+        (0..self.below(4)).map(|_| (self.number(), self.number() as u32)).collect()
+    }
+
+    /// A message of the right form, about anything.
+    fn message(&mut self) -> Vec<u8> {
+        let mut records = Records::default();
+        for _ in 0..=self.below(3) {
+            let (token, item) = (self.number(), self.number() as u32);
+            match self.below(4) {
+                0 => records.started(token, item),
+                1 => records.end(token),
+                _ => records.done(token, item, |out| {
+                    out.extend_from_slice(&self.noise(20));
+                    let outcome = if self.below(3) == 0 { Err(TaskError::Cancelled) } else { Ok(()) };
+                    (outcome, Metrics::default())
+                }),
+            }
+        }
+        match self.below(12) {
+            0 => Records::rare(&Rare::Returned(self.pairs())),
+            1 => Records::rare(&Rare::Condemned),
+            2 => Records::rare(&Rare::Leaving),
+            3 => Records::rare(&Rare::Holding(self.number())),
+            4 => Records::rare(&Rare::Progress { task: self.number(), done: self.number(), total: 0 }),
+            5 => Records::rare(&Rare::Log(LogRecord::copy(&log::Record::builder().build()))),
+            6 => Records::rare(&Rare::Ready),
+            _ => records.take(),
+        }
+    }
+
+    /// Whatever a mad worker says.
+    fn hostile(&mut self) -> Vec<u8> {
+        let mut message = self.message();
+        match self.below(8) {
+            0 => return self.noise(100),
+            1 => message.truncate(self.below(message.len() as u64 + 1) as usize),
+            2 | 3 => {
+                let at = self.below(message.len() as u64) as usize;
+                message[at] = self.next() as u8;
+            }
+            // A length of any size, in the eight bytes where one may stand.
+            4 if message.len() >= 21 => message[13..21].copy_from_slice(&self.number().to_le_bytes()),
+            // Many of something, says the codec's number behind the kind.
+            5 if message.len() >= 2 => {
+                message.splice(2.., [0xff, 0xff, 0xff, 0xff, self.below(16) as u8]);
+            }
+            6 => message.extend(self.message()),
+            _ => {}
+        }
+        message
+    }
+}
+
+/// What one byte of a message may cost: an empty string is one byte there and a `String` here, and vectors grow by doubling.
+const PER_BYTE: usize = 64;
+/// What a claimed length may cost before it is found to be false: serde's own bound, and room.
+const PER_CLAIM: usize = 2 << 20;
+
+#[test]
+fn no_message_panics_or_takes_more_memory_than_its_size_explains() {
+    let mut dice = Dice(1);
+    let (mut read, mut refused, mut dearest) = (0, 0, 0);
+    for _ in 0..150_000 {
+        let message = dice.hostile();
+        let (good, most) = most_held(|| Record::read_all(&message).is_ok());
+        assert!(most <= PER_CLAIM + PER_BYTE * message.len(), "{most} bytes for {message:02x?}");
+        let (_, most) = most_held(|| wire::decode::<Greeting>(&message).is_ok());
+        assert!(most <= PER_CLAIM + PER_BYTE * message.len(), "{most} bytes for {message:02x?}, as a greeting");
+        dearest = dearest.max(most);
+        *(if good { &mut read } else { &mut refused }) += 1;
+    }
+    // Both ways are taken.
+    assert!(read > 20_000 && refused > 20_000, "{read} read, {refused} refused, the dearest {dearest} bytes");
+}
+
+#[test]
+fn large_messages_of_tiny_parts_take_memory_in_proportion() {
+    let mut ends = Records::default();
+    (0..100_000).for_each(|token| ends.end(token));
+    let failure = TaskError::Failed(Box::new(taskloom_core::Failure::new("a")));
+    let mut causes = Records::rare(&Rare::InitFailed(failure));
+    // The failure is a list of one string: now of two million empty ones.
+    let list = causes.len() - 3;
+    causes.splice(list.., [0x80, 0x89, 0x7a].into_iter().chain(std::iter::repeat_n(0, 2_000_000)));
+    let mut returned = Records::rare(&Rare::Returned(Vec::new()));
+    returned.pop();
+    returned.extend([0xc0, 0x84, 0x3d].into_iter().chain(std::iter::repeat_n(1, 2_000_000)));
+    for message in [ends.take(), causes, returned] {
+        let (records, most) = most_held(|| Record::read_all(&message).map(|records| records.len()));
+        assert!(records.is_ok(), "{records:?}");
+        assert!(most <= PER_CLAIM + PER_BYTE * message.len(), "{most} bytes for {}", message.len());
+    }
+}
+
+#[task]
+fn nothing(n: u64) -> u64 {
+    n
+}
+
+/// A pool with one worker, which is us.
+struct Game {
+    shared: Arc<Shared>,
+    pool: Pool<Procs>,
+    vital: Arc<Vital>,
+    up: Sender,
+    /// What the parent says is not heard, and finds room.
+    _ears: [Receiver; 2],
+    /// At its end the process would end.
+    _input: Option<ChildStdin>,
+    reader: Option<thread::JoinHandle<()>>,
+}
+
+impl Drop for Game {
+    /// Nobody supervises: the pool must not wait for that.
+    fn drop(&mut self) {
+        self.shared.books().phase = Phase::Closed;
+    }
+}
+
+impl Game {
+    #[expect(clippy::zombie_processes, reason = "`end` has it buried")]
+    fn start() -> Self {
+        // A real process, so that it can be killed; what we say is said in its name.
+        let mut process = Command::new("cat");
+        process.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut process = process.spawn().unwrap();
+        let tail = Arc::new(Tail::new(process.stderr.take().unwrap()).unwrap());
+        let vital = Arc::new(Vital::new(0, 0, Child::watch(process.id()).unwrap(), tail));
+        let config = Config {
+            workers: 1,
+            start_timeout: std::time::Duration::from_secs(10),
+            init: None,
+            calling: Calling::Main,
+            depth: 0,
+            program: "nobody".into(),
+            environment: Vec::new(),
+            directory: None,
+            umask: None,
+            one_shot: false,
+        };
+        let shared = Arc::new(Shared::new(Hub::new(Settings::default()), config).unwrap());
+        shared.books().phase = Phase::Open;
+        let pool = Pool::new(shared.hub.clone(), Procs::new(shared.clone()));
+        let [(data, data_ear), (control, control_ear), (up, heard)] = [pair(), pair(), pair()];
+        vital.listen([heard.fd(), data.fd()]);
+        let line = Arc::new(Line::new(vital.clone(), data, control));
+        let (listening, about) = (shared.clone(), vital.clone());
+        let reader = thread::spawn(move || reader::run(&listening, &about, || Ok(Started { line, up: heard })));
+        let reader = Some(reader);
+        Self { shared, pool, vital, up, _ears: [data_ear, control_ear], _input: process.stdin.take(), reader }
+    }
+
+    /// What holds whatever was said.
+    fn check(&self) {
+        let books = self.shared.books();
+        let lane = &books.lanes[0];
+        let tokens: Vec<u64> = lane.duty.flights.iter().map(|flight| flight.token).collect();
+        assert!(tokens.is_sorted() && tokens.last().is_none_or(|last| *last < lane.next_token), "{tokens:?}");
+        for flight in &lane.duty.flights {
+            assert!(flight.next <= flight.len && flight.len <= 3, "{} of {}", flight.next, flight.len);
+        }
+        let running = lane.duty.running.map(|running| running.token);
+        assert!(running.is_none_or(|token| tokens.contains(&token)), "{running:?} runs, of {tokens:?}");
+    }
+
+    /// The worker dies, and what it left is settled.
+    fn end(mut self, handles: Vec<Handle<u64>>) {
+        self.vital.kill("the game is over");
+        let mut oom_kills = OomKills::of_this_cgroup();
+        while !self.vital.bury(&mut oom_kills) {
+            thread::yield_now();
+        }
+        let reader = self.reader.take().expect("it ends once");
+        reader.join().expect("the reader does not panic");
+        // What came back would run elsewhere: there is no elsewhere here.
+        self.shared.give_up(TaskError::Closed);
+        for mut handle in handles {
+            let outcome = handle.try_join().expect("every task has an outcome");
+            assert!(!matches!(outcome, Err(TaskError::Lost(_))), "{outcome:?}");
+        }
+    }
+}
+
+#[test]
+fn whatever_is_said_every_task_has_its_outcome_and_the_books_hold() {
+    static QUIET: Once = Once::new();
+    QUIET.call_once(|| log::set_max_level(log::LevelFilter::Off));
+    for seed in 0..60 {
+        let mut dice = Dice(seed);
+        let game = Game::start();
+        let handles = (0..12).map(|n| game.pool.submit(nothing::task(n)).unwrap()).collect();
+        for _ in 0..60 {
+            // True at first, so that there is something to lie about.
+            let message = if dice.below(3) == 0 { dice.hostile() } else { dice.message() };
+            if game.up.send(message).is_err() {
+                break;
+            }
+            game.check();
+        }
+        game.end(handles);
+    }
+}
