@@ -73,15 +73,26 @@ pub(crate) struct Limits {
     pub(crate) all_told: bool,
 }
 
-/// Counts the strikes; gives the workers that may have died of one.
-pub(crate) fn strikes(journal: &[String], summary: &mut Summary) -> HashSet<u32> {
-    let mut struck = HashSet::new();
+/// Workers that may have died of a strike.
+#[derive(Debug, Default)]
+pub(crate) struct Struck {
+    workers: HashSet<u32>,
+    /// Those that wrote nonsense, whatever else.
+    garbled: HashSet<u32>,
+}
+
+/// Counts the strikes.
+pub(crate) fn strikes(journal: &[String], summary: &mut Summary) -> Struck {
+    let mut struck = Struck::default();
     for line in journal {
         let Some((side, worker, place, action)) = words(line) else { continue };
         *summary.strikes.entry(action.to_lowercase()).or_default() += 1;
         *summary.places.entry(format!("{side} {place} {action}")).or_default() += 1;
         if action != "Pause" {
-            struck.extend(worker.parse::<u32>());
+            struck.workers.extend(worker.parse::<u32>());
+        }
+        if action == "Garble" {
+            struck.garbled.extend(worker.parse::<u32>());
         }
     }
     struck
@@ -93,14 +104,8 @@ fn words(line: &str) -> Option<(&str, &str, &str, &str)> {
 }
 
 /// Can each outcome be, and has every worker's end been blamed on one task at most?
-pub(crate) fn outcomes(
-    told: &[Told],
-    struck: &HashSet<u32>,
-    limits: Limits,
-    summary: &mut Summary,
-    findings: &mut Findings,
-) {
-    let mut blamed: HashMap<u32, u64> = HashMap::new();
+pub(crate) fn outcomes(told: &[Told], struck: &Struck, limits: Limits, summary: &mut Summary, findings: &mut Findings) {
+    let mut blamed: HashMap<u32, Vec<u64>> = HashMap::new();
     for Told { order, cancel, outcome } in told {
         let number = order.number;
         let Some(outcome) = outcome else {
@@ -121,16 +126,12 @@ pub(crate) fn outcomes(
             Err(TaskError::Failed(_)) => order.antic == Antic::Fail,
             Err(TaskError::Panicked(_)) => order.antic == Antic::Panic,
             Err(TaskError::Crashed(death)) => {
-                if let Some(other) = blamed.insert(death.worker, number) {
-                    findings.twice.push(format!("the end of worker {} costs tasks {other} and {number}", death.worker));
-                }
+                blamed.entry(death.worker).or_default().push(number);
                 let by_us = limits.timed || limits.ends_early || cancel.is_some();
-                by_us || struck.contains(&death.worker)
+                by_us || struck.workers.contains(&death.worker)
             }
             Err(TaskError::OutOfMemory(death)) => {
-                if let Some(other) = blamed.insert(death.worker, number) {
-                    findings.twice.push(format!("the end of worker {} costs tasks {other} and {number}", death.worker));
-                }
+                blamed.entry(death.worker).or_default().push(number);
                 limits.hungry && matches!(order.antic, Antic::Gorge(_))
             }
             Err(TaskError::TimedOut(_)) => limits.timed,
@@ -143,6 +144,12 @@ pub(crate) fn outcomes(
                 order.antic,
                 outcome.as_ref().map(|reply| reply.attempt)
             ));
+        }
+    }
+    for (worker, tasks) in blamed {
+        // Who wrote nonsense is not believed whatever it says, and what had begun behind it may die too.
+        if tasks.len() > 1 + usize::from(struck.garbled.contains(&worker)) {
+            findings.twice.push(format!("the end of worker {worker} costs tasks {tasks:?}"));
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     backend::{Config, Shared},
     dispatch::Phase,
     entry::Calling,
-    line::{Line, Vital},
+    line::{Line, Output, Vital},
     os::{counted::most_held, memory::OomKills, process::Child},
     reader::{self, Started},
     stderr::Tail,
@@ -191,14 +191,15 @@ impl Game {
         let mut process = Command::new("cat");
         process.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = process.spawn().unwrap();
-        let tail = Arc::new(Tail::new(process.stderr.take().unwrap()).unwrap());
-        let vital = Arc::new(Vital::new(0, 0, Child::watch(process.id()).unwrap(), tail));
+        let output = Output::PassedOn(Arc::new(Tail::new(process.stderr.take().unwrap()).unwrap()));
+        let mark = format!("nobody-bears-this-{}", process.id());
+        let vital = Arc::new(Vital::new(0, 0, mark, Child::watch(process.id()).unwrap(), output));
         let config = Config {
             workers: 1,
             start_timeout: std::time::Duration::from_secs(10),
             init: None,
             calling: Calling::Main,
-            depth: 0,
+            family: "0".to_owned(),
             program: "nobody".into(),
             environment: Vec::new(),
             directory: None,
@@ -252,7 +253,7 @@ impl Game {
 fn whatever_is_said_every_task_has_its_outcome_and_the_books_hold() {
     static QUIET: Once = Once::new();
     QUIET.call_once(|| log::set_max_level(log::LevelFilter::Off));
-    for seed in 0..60 {
+    for seed in 0..100 {
         let mut dice = Dice(seed);
         let game = Game::start();
         let handles = (0..12).map(|n| game.pool.submit(nothing::task(n)).unwrap()).collect();

@@ -176,9 +176,10 @@ impl Reader<'_> {
                 }
             }
             Record::End { token } => {
-                if self.job(token).is_none_or(|job| job.is_over()) {
+                let over = self.job(token).map(|job| job.is_over());
+                if over == Some(true) {
                     self.current = None;
-                } else if self.culprit.is_none_or(|(culprit, _)| culprit != token) {
+                } else if over == Some(false) && self.culprit.is_none_or(|(culprit, _)| culprit != token) {
                     // It stays where the worker's death finds it; as the culprit's does.
                     self.accuse("a job ended with items that did not");
                 }

@@ -2,9 +2,9 @@
 //!
 //! The only place of this crate with `unsafe` code. Nothing here knows tasks or pools.
 
-pub(crate) mod family;
 #[cfg(test)]
 pub(crate) mod counted;
+pub(crate) mod family;
 pub(crate) mod files;
 pub(crate) mod memory;
 pub(crate) mod poll;
