@@ -88,14 +88,18 @@ fn per_task(tasks: usize, run: &mut impl FnMut(usize) -> Result<()>) -> Result<f
     Ok(start.elapsed().as_secs_f64() / tasks as f64)
 }
 
-fn time_text(seconds: f64) -> String {
+pub(crate) fn time_text(seconds: f64) -> String {
     format!("{:.1?}", Duration::from_secs_f64(seconds))
 }
 
-fn median(values: &[f64]) -> Option<f64> {
+pub(crate) fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied()
+}
+
+pub(crate) fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }
 
 fn least(values: &[f64]) -> Option<f64> {

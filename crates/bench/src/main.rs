@@ -10,8 +10,10 @@
 #![forbid(unsafe_code)]
 
 mod compare;
+mod faults;
 mod memory;
 mod procs;
+mod supervision;
 mod tasks;
 mod threads;
 
@@ -51,6 +53,11 @@ const MEASURES: &[Measure] = &[
     ("procs-pending", procs::pending),
     ("procs-map", procs::map),
     ("procs-start", procs::start),
+    ("kills", faults::kills),
+    ("replacement", faults::replacement),
+    ("timeout", faults::timeout),
+    ("deaths-memory", faults::deaths_memory),
+    ("supervision", supervision::instructions),
     ("memory-worker", memory::worker),
     ("memory-map", memory::lazy_map),
 ];
@@ -68,6 +75,11 @@ fn main() -> Result<ExitCode> {
             // What must not be mixed with other measures runs in a process of its own.
             "--end-at-once" => return Ok(ExitCode::SUCCESS),
             "--peer-pending" => return procs::peer_pending(args.next().context("how many?")?.parse()?),
+            "--deaths" => return faults::die(args.next().context("how many?")?.parse()?),
+            "--counted" => {
+                let [backend, limits] = [args.next(), args.next()].map(Option::unwrap_or_default);
+                return supervision::counted(&backend, &limits, args.next().context("how many?")?.parse()?);
+            }
             "--grow" => {
                 return memory::grow(
                     &args.next().context("which backend?")?,

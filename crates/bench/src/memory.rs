@@ -9,7 +9,12 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use taskloom::{Event, procs};
 
-use crate::{Plan, compare::Row, tasks::next, threads::checked};
+use crate::{
+    Plan,
+    compare::{Row, mib},
+    tasks::next,
+    threads::checked,
+};
 
 /// Private memory of one idle worker.
 pub(crate) fn worker(_: &Plan) -> Result<Vec<Row>> {
@@ -41,15 +46,19 @@ pub(crate) fn lazy_map(plan: &Plan) -> Result<Vec<Row>> {
     let tasks = plan.tasks(1_000_000);
     ["threads", "procs"]
         .map(|backend| {
-            let output =
-                Command::new(std::env::current_exe()?).args(["--grow", backend, &tasks.to_string()]).output()?;
-            ensure!(output.status.success(), "{backend}: {}", String::from_utf8_lossy(&output.stderr));
-            let grown: u64 = String::from_utf8_lossy(&output.stdout).trim().parse().context("it prints a number")?;
+            let grown = grown_elsewhere(&["--grow", backend, &tasks.to_string()])?;
             let what = format!("{backend}, lazy map over {tasks} tasks");
             Ok(Row::note(what, format!("{:.1} MiB", mib(grown)), "", "highest growth of the parent's resident memory"))
         })
         .into_iter()
         .collect()
+}
+
+/// By how many bytes another process of this program grew.
+pub(crate) fn grown_elsewhere(args: &[&str]) -> Result<u64> {
+    let output = Command::new(std::env::current_exe()?).args(args).output()?;
+    ensure!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().parse().context("it prints a number")
 }
 
 /// What [`lazy_map`] runs in a process of its own: prints by how many bytes it grew.
@@ -71,7 +80,7 @@ fn private_memory(pid: u32) -> Result<u64> {
     Ok(field(&rollup, "Private_Clean:").unwrap_or(0) + field(&rollup, "Private_Dirty:").unwrap_or(0))
 }
 
-fn resident(name: &str) -> Result<u64> {
+pub(crate) fn resident(name: &str) -> Result<u64> {
     field(&fs::read_to_string("/proc/self/status")?, name).with_context(|| format!("no {name} in /proc/self/status"))
 }
 
@@ -79,8 +88,4 @@ fn resident(name: &str) -> Result<u64> {
 fn field(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
-}
-
-fn mib(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
 }
