@@ -18,6 +18,7 @@ use taskloom_core::Job;
 
 use crate::{
     capture::Capture,
+    entry,
     os::{
         self,
         memory::OomKills,
@@ -169,7 +170,7 @@ impl Vital {
 
     /// Finds and kills whom the worker has left behind, as far as they can be found.
     pub(crate) fn hunt(&self) {
-        let found = os::family::kill_marked(&self.mark);
+        let found = os::family::kill_marked(entry::FAMILY, &self.mark);
         if found > 0 {
             log::debug!(target: "taskloom", "{found} processes that worker {} had left behind were killed", self.worker);
         }

@@ -5,7 +5,11 @@
 //! stays readable from outside; but it may start others with an environment of its own choice. What
 //! escapes both ways has left its group, lost its parent, and cleaned its environment.
 
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io::Read,
+};
 
 use super::process::Child;
 
@@ -33,17 +37,26 @@ pub(crate) fn descendants(pid: u32) -> Vec<Child> {
     found
 }
 
-/// Kills everybody, but this process, who has `mark` in the environment it was started with. Gives how many there were.
-pub(crate) fn kill_marked(mark: &str) -> usize {
+/// Kills everybody, but this process, who was started with `mark` among the words, one `/` apart, of this variable of the
+/// environment. Gives how many there were.
+pub(crate) fn kill_marked(variable: &str, mark: &str) -> usize {
     let mut killed = BTreeSet::new();
+    // All processes of the system are looked at after each death: one buffer, and one read, for nearly all of them.
+    let mut environment = Vec::with_capacity(64 << 10);
+    let mut is_marked = |pid| {
+        environment.clear();
+        // Others' environments cannot be read, nor can those of processes that have ended.
+        let read = File::open(format!("/proc/{pid}/environ")).and_then(|mut file| file.read_to_end(&mut environment));
+        read.is_ok() && has_mark(&environment, variable, mark)
+    };
     for _ in 0..ROUNDS {
-        let found: Vec<u32> = processes().filter(|&pid| !killed.contains(&pid) && is_marked(pid, mark)).collect();
+        let found: Vec<u32> = processes().filter(|&pid| !killed.contains(&pid) && is_marked(pid)).collect();
         if found.is_empty() {
             break;
         }
         for pid in found {
             if let Ok(process) = Child::watch(pid)
-                && is_marked(pid, mark)
+                && is_marked(pid)
             {
                 process.kill();
             }
@@ -59,10 +72,12 @@ fn processes() -> impl Iterator<Item = u32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(move |&pid| pid != own)
 }
 
-/// Others' environments cannot be read, nor can those of processes that have ended.
-fn is_marked(pid: u32, mark: &str) -> bool {
-    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    environment.windows(mark.len()).any(|window| window == mark.as_bytes())
+fn has_mark(environment: &[u8], variable: &str, mark: &str) -> bool {
+    let values = environment.split(|&byte| byte == 0).filter_map(|pair| {
+        let value = pair.strip_prefix(variable.as_bytes())?;
+        value.strip_prefix(b"=")
+    });
+    values.flat_map(|value| value.split(|&byte| byte == b'/')).any(|word| word == mark.as_bytes())
 }
 
 #[cfg(test)]
@@ -72,15 +87,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_mark_is_a_word_of_the_variable() {
+        let environment = b"PATH=/5f1c\0MARKS=/5f1c\0MARK=/0a/5f1c/77\0";
+        assert!(has_mark(environment, "MARK", "5f1c") && has_mark(environment, "MARK", "77"));
+        assert!(!has_mark(environment, "MARK", "5f") && !has_mark(environment, "OTHER", "5f1c"));
+        assert!(!has_mark(b"PATH=/5f1c\0MARKS=/5f1c\0", "MARK", "5f1c"));
+    }
+
+    #[test]
     fn who_is_marked_is_killed_and_nobody_else() {
         let start = |mark: &str| Command::new("sleep").arg("60").env("MARK", mark).spawn().unwrap();
         let (mut ours, mut other) = (start("5f1c2b7a90d3e846"), start("0000000000000000"));
-        assert_eq!(kill_marked("5f1c2b7a90d3e846"), 1);
+        assert_eq!(kill_marked("MARK", "5f1c2b7a90d3e846"), 1);
         assert!(!ours.wait().unwrap().success());
         assert!(other.try_wait().unwrap().is_none());
         other.kill().unwrap();
         other.wait().unwrap();
-        assert_eq!(kill_marked("5f1c2b7a90d3e846"), 0);
+        assert_eq!(kill_marked("MARK", "5f1c2b7a90d3e846"), 0);
     }
 
     #[test]
