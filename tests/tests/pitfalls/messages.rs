@@ -3,7 +3,7 @@
 use std::{fs, process, thread};
 
 use serde::{Deserialize, Serialize};
-use taskloom::{Event, TaskError, TrySubmitError, task};
+use taskloom::{Event, State, TaskError, TrySubmitError, task};
 use taskloom_tests::{
     harness::{Procs, Setup},
     journal::Events,
@@ -17,7 +17,7 @@ pub(crate) fn p01_ten_thousand_tasks_for_a_worker_that_sleeps() {
     let pool = Setup::workers(1).queue_items(room).build::<Procs>();
     let gate = scratch.gate("asleep");
     let sleeping = pool.submit(insists::task(gate.clone(), 7)).expect("accepted");
-    gate.wait_for(1);
+    eventually("it is known to run, and takes no room", || sleeping.state() == State::Running);
     let mut handles = Vec::new();
     let full = loop {
         match pool.try_submit(double::task(handles.len() as u64)) {
