@@ -16,8 +16,24 @@ use super::process::Child;
 /// Times that everybody is looked at: who is found may have started another meanwhile.
 const ROUNDS: usize = 8;
 
-/// Processes started by any thread of this one. Empty where the kernel does not tell (`CONFIG_PROC_CHILDREN`).
-pub(crate) fn children(pid: u32) -> Vec<u32> {
+/// Most descendants of one process that are looked at: a task that forks without end is not followed for ever.
+const MOST: usize = 4096;
+
+/// All that a living process has started, each with its parent, parents first. Empty where the kernel
+/// does not tell (`CONFIG_PROC_CHILDREN`).
+pub(crate) fn below(pid: u32) -> Vec<(u32, u32)> {
+    let of = |parent| children(parent).into_iter().map(move |child| (child, parent));
+    let mut found: Vec<_> = of(pid).collect();
+    let mut at = 0;
+    while at < found.len().min(MOST) {
+        found.extend(of(found[at].0));
+        at += 1;
+    }
+    found
+}
+
+/// Processes started by any thread of this one.
+fn children(pid: u32) -> Vec<u32> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
     lists
@@ -27,14 +43,12 @@ pub(crate) fn children(pid: u32) -> Vec<u32> {
 
 /// Takes hold of everybody that a living process has started, whatever group they are in.
 pub(crate) fn descendants(pid: u32) -> Vec<Child> {
-    let mut found = Vec::new();
-    for child in children(pid) {
-        found.extend(descendants(child));
-        let held = Child::watch(child).ok();
+    let held = below(pid).into_iter().filter_map(|(child, parent)| {
+        let held = Child::watch(child).ok()?;
         // Still there: so the number has not passed to somebody else before it was held.
-        found.extend(held.filter(|_| children(pid).contains(&child)));
-    }
-    found
+        children(parent).contains(&child).then_some(held)
+    });
+    held.collect()
 }
 
 /// Kills everybody, but this process, who was started with `mark` among the words, one `/` apart, of this variable of the

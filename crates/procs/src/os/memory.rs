@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::family::children;
+use super::family::below;
 
 /// Highest resident memory of a process since its `exec`, in bytes: `self`, or a number.
 ///
@@ -20,7 +20,7 @@ pub(crate) fn peak(process: &str) -> Option<u64> {
 /// A descendant whose parent has ended belongs to nobody here.
 pub(crate) fn held(pid: u32) -> Option<u64> {
     let own = held_alone(pid)?;
-    Some(own + children(pid).into_iter().filter_map(held).sum::<u64>())
+    Some(own + below(pid).into_iter().filter_map(|(child, _)| held_alone(child)).sum::<u64>())
 }
 
 fn held_alone(pid: u32) -> Option<u64> {
@@ -123,7 +123,7 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let alone = held_alone(child.id()).unwrap();
         // Other tests run beside this one: that it is among the children is what can be shown.
-        assert!(children(me).contains(&child.id()), "with {before} bytes before, and {alone} of the child");
+        assert!(below(me).contains(&(child.id(), me)), "with {before} bytes before, and {alone} of the child");
         child.kill().unwrap();
         child.wait().unwrap();
     }
