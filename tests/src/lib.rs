@@ -30,6 +30,8 @@ pub mod handle;
 pub mod life;
 pub mod limits;
 pub mod map;
+pub mod nested;
 pub mod outcome;
+pub mod parent;
 pub mod resize;
 pub mod workers;

@@ -3,6 +3,8 @@
 use std::{
     fs,
     hint::black_box,
+    io,
+    sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -39,6 +41,60 @@ pub fn send(pid: u32, signal: i32) -> bool {
 pub fn ignore(signal: i32) {
     // SAFETY: `signal` takes a number and a disposition that is none of ours; no handler runs.
     unsafe { libc::signal(signal, libc::SIG_IGN) };
+}
+
+/// Takes a signal as every new program does.
+pub fn heed(signal: i32) {
+    // SAFETY: `signal` takes a number and a disposition that is none of ours; no handler runs.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+}
+
+static COUNTED: AtomicUsize = AtomicUsize::new(0);
+
+extern "C" fn on_counted(_: libc::c_int) {
+    COUNTED.fetch_add(1, Ordering::SeqCst);
+}
+
+/// From now on counts how often this signal comes.
+pub fn count(signal: i32) {
+    let handler = on_counted as *const () as libc::sighandler_t;
+    // SAFETY: the handler has the signature that `signal` asks for, and touches one atomic number only.
+    unsafe { libc::signal(signal, handler) };
+}
+
+/// How often it came.
+pub fn counted() -> usize {
+    COUNTED.load(Ordering::SeqCst)
+}
+
+/// Sends a signal to the group that this process leads.
+pub fn send_to_group(leader: u32, signal: i32) {
+    let group = i32::try_from(leader).expect("a process id");
+    // SAFETY: `kill` takes two numbers and touches no memory of ours.
+    assert_eq!(unsafe { libc::kill(-group, signal) }, 0, "there is such a group");
+}
+
+/// Takes the status of whichever child has ended, whoever waits for it; rests if none has.
+pub fn wait_for_any_child() {
+    // SAFETY: takes numbers; the status may be null, and is not asked for.
+    if unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) } <= 0 {
+        thread::sleep(Duration::from_micros(200));
+    }
+}
+
+/// Changes a variable of this process's environment.
+pub fn set_variable(name: &str, value: &str) {
+    // SAFETY: nothing but Rust's own functions, which lock, reads the environment in these programs.
+    unsafe { std::env::set_var(name, value) };
+}
+
+/// The next child of this thread is the first process of a namespace.
+///
+/// # Errors
+/// If the system does not allow that.
+pub fn new_process_namespace() -> io::Result<()> {
+    // SAFETY: takes a number and touches no memory of ours.
+    if unsafe { libc::unshare(libc::CLONE_NEWPID) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Ends the process without running anything that wants to run at its end.

@@ -39,7 +39,7 @@ impl Scratch {
 
     /// A gate in it, closed.
     pub fn gate(&self, name: &str) -> Gate {
-        Gate { folder: self.0.clone(), name: name.to_owned() }
+        Gate::at(&self.0, name)
     }
 }
 
@@ -58,6 +58,11 @@ pub struct Gate {
 }
 
 impl Gate {
+    /// A gate in somebody's folder.
+    pub fn at(folder: &Path, name: &str) -> Self {
+        Self { folder: folder.to_owned(), name: name.to_owned() }
+    }
+
     /// Lets everybody pass, now and later.
     pub fn open(&self) {
         touch(&self.file("open"));

@@ -22,6 +22,8 @@ macro_rules! conformance {
             life: life_join, life_cancel_all, life_closed, life_dropped, life_nothing_left, life_shared, life_steady,
                 life_idle, life_streams, life_quiet;
             workers: limits_descendants, limits_memory, limits_recycle;
+            nested: life_nested_pools;
+            parent: life_orphans, life_interrupt, life_paused, life_hostile_parent;
             resize: life_resize;
             context: context_same, context_seed, context_log, context_events, context_metrics, context_init;
         }

@@ -2,6 +2,7 @@
 
 pub mod bulk;
 pub mod limits;
+pub mod parent;
 
 use std::{
     collections::HashMap,

@@ -2,6 +2,12 @@
 //!
 //! It starts with the first entry and ends when there is none left. It only decides and stores: an
 //! expiry sets the outcome and asks the backend to stop the task, a back-off submits the next attempt.
+//!
+//! Time in which the program did not run (it was stopped, its machine slept) is not counted: nobody could
+//! do anything in it, and results that arrived meanwhile have not been read. The thread looks up every
+//! [`TICK`] while a task is watched; if it finds that much more time gone than it meant to wait, it puts
+//! everything off by the time since its last look. On a machine so busy that a thread waits for half a second
+//! limits may strike that much later, which is no worse than what they suffer there anyway.
 
 use std::{
     cmp::Reverse,
@@ -14,24 +20,29 @@ use std::{
 use crate::{
     error::{Clock, Exhausted},
     job::Job,
-    node::Work,
+    node::{State, Work},
     panic,
 };
+
+/// How long the thread waits at most while it watches a task that is not done.
+const TICK: Duration = Duration::from_millis(500);
+/// A wait that took so much longer than it should has been interrupted by something else than work.
+const MISSED: Duration = Duration::from_millis(500);
 
 /// Below so many entries none is looked for that could go.
 const MIN_PRUNE: usize = 1024;
 
 static CLOCK: ClockThread = ClockThread {
-    state: Mutex::new(State { entries: BinaryHeap::new(), prune_at: MIN_PRUNE, next: 0, running: false }),
+    state: Mutex::new(Entries { entries: BinaryHeap::new(), prune_at: MIN_PRUNE, next: 0, running: false }),
     changed: Condvar::new(),
 };
 
 struct ClockThread {
-    state: Mutex<State>,
+    state: Mutex<Entries>,
     changed: Condvar,
 }
 
-struct State {
+struct Entries {
     entries: BinaryHeap<Reverse<Entry>>,
     /// At this length it is time to look for entries whose tasks are gone.
     prune_at: usize,
@@ -41,6 +52,7 @@ struct State {
 
 struct Entry {
     at: Instant,
+    added: Instant,
     /// Entries of the same instant keep their order.
     number: u64,
     pool: u64,
@@ -112,7 +124,7 @@ fn add(at: Instant, pool: u64, action: Action) -> Result<(), Action> {
     let number = state.next;
     state.next += 1;
     let first = state.entries.peek().is_none_or(|Reverse(earliest)| at < earliest.at);
-    state.entries.push(Reverse(Entry { at, number, pool, action }));
+    state.entries.push(Reverse(Entry { at, added: Instant::now(), number, pool, action }));
     drop(state);
     if first {
         CLOCK.changed.notify_one();
@@ -122,15 +134,32 @@ fn add(at: Instant, pool: u64, action: Action) -> Result<(), Action> {
 
 fn run() {
     let mut state = lock();
+    let (mut looked, mut planned) = (Instant::now(), Duration::ZERO);
     loop {
+        let now = Instant::now();
+        if now - looked > planned + MISSED {
+            state.put_off(now, now - looked);
+        }
+        (looked, planned) = (now, Duration::ZERO);
         let Some(Reverse(next)) = state.entries.peek() else {
             state.running = false;
             return;
         };
-        let now = Instant::now();
         if next.at > now {
-            let wait = next.at - now;
-            state = CLOCK.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+            // What is over need not be watched, nor looked up for: a pool without work is to be at rest.
+            let (number, watched) = (next.number, next.action.watched());
+            if let Some((work, item)) = watched {
+                drop(state);
+                let over = work.upgrade().is_none_or(|work| work.state(item) == State::Finished);
+                state = lock();
+                if over {
+                    state.remove_first(number);
+                    continue;
+                }
+            }
+            let Some(Reverse(next)) = state.entries.peek() else { continue };
+            planned = next.at.saturating_duration_since(now).min(TICK);
+            state = CLOCK.changed.wait_timeout(state, planned).unwrap_or_else(PoisonError::into_inner).0;
             continue;
         }
         let due = state.entries.pop();
@@ -145,7 +174,34 @@ fn run() {
     }
 }
 
+impl Entries {
+    /// The program has not run for some part of `gone`, which ends now. What was added meanwhile has missed no more than
+    /// its own age.
+    fn put_off(&mut self, now: Instant, gone: Duration) {
+        let entries = std::mem::take(&mut self.entries).into_iter().map(|Reverse(mut entry)| {
+            let missed = gone.min(now.saturating_duration_since(entry.added));
+            entry.at = entry.at.checked_add(missed).unwrap_or(entry.at);
+            Reverse(entry)
+        });
+        self.entries = entries.collect();
+    }
+
+    fn remove_first(&mut self, number: u64) {
+        if self.entries.peek().is_some_and(|Reverse(first)| first.number == number) {
+            self.entries.pop();
+        }
+    }
+}
+
 impl Action {
+    /// Whose end makes it useless.
+    fn watched(&self) -> Option<(Weak<dyn Work>, u32)> {
+        match self {
+            Self::Expire { work, item, .. } => Some((work.clone(), *item)),
+            Self::Submit(_) => None,
+        }
+    }
+
     fn is_wanted(&self) -> bool {
         match self {
             Self::Expire { work, .. } => work.strong_count() > 0,
@@ -165,7 +221,7 @@ impl Action {
     }
 }
 
-fn lock() -> MutexGuard<'static, State> {
+fn lock() -> MutexGuard<'static, Entries> {
     // Nothing panics while it holds this lock.
     CLOCK.state.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -191,6 +247,28 @@ impl Ord for Entry {
 mod tests {
     use super::*;
     use crate::{Policy, inline};
+
+    #[test]
+    fn time_in_which_the_program_did_not_run_is_not_counted() {
+        let (start, hour) = (Instant::now(), Duration::from_secs(3600));
+        let entry = |number, added, limit| {
+            let action = Action::Expire {
+                work: Weak::<crate::node::Single<crate::NamedTask>>::new(),
+                item: 0,
+                attempt: 1,
+                clock: Clock::Running,
+                limit,
+            };
+            Reverse(Entry { at: added + limit, added, number, pool: 0, action })
+        };
+        let (second, now) = (Duration::from_secs(1), start + hour);
+        let entries = [entry(0, start, 2 * second), entry(1, now - second, 3 * second), entry(2, now, second)];
+        let mut entries = Entries { entries: entries.into(), prune_at: MIN_PRUNE, next: 3, running: true };
+        entries.put_off(now, hour);
+        let left: Vec<_> =
+            entries.entries.into_sorted_vec().into_iter().rev().map(|Reverse(e)| (e.number, e.at - now)).collect();
+        assert_eq!(left, [(2, second), (0, 2 * second), (1, 3 * second)]);
+    }
 
     #[test]
     fn limits_of_tasks_long_done_do_not_pile_up() {

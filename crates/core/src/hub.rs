@@ -31,6 +31,7 @@ struct Shared {
     notifier: Notifier,
     measuring: AtomicBool,
     batches: AtomicU64,
+    owner: u32,
 }
 
 #[derive(Default)]
@@ -63,6 +64,7 @@ impl Hub {
             notifier: Notifier::new(id),
             measuring: AtomicBool::new(settings.metrics),
             batches: AtomicU64::new(0),
+            owner: std::process::id(),
             settings,
         }));
         for reader in hub.settings().readers.take() {
@@ -79,6 +81,12 @@ impl Hub {
     /// How the pool was set up.
     pub fn settings(&self) -> &Settings {
         &self.0.settings
+    }
+
+    /// Whether this is a forked copy of the pool's process. The pool's threads are not in it, and its locks may be held
+    /// for ever: there the pool does nothing, not even end.
+    pub fn is_foreign(&self) -> bool {
+        std::process::id() != self.0.owner
     }
 
     /// Whether this thread runs a task or a callback of the pool: then it must not wait for the pool's end.

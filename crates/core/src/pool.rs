@@ -246,6 +246,9 @@ impl<B: ?Sized> View<B> {
 impl Drop for Closer {
     fn drop(&mut self) {
         let hub = &self.0.hub;
+        if hub.is_foreign() {
+            return;
+        }
         let grace = hub.settings().drop_grace;
         let open = hub.open();
         if open > 0 {
@@ -257,6 +260,9 @@ impl Drop for Closer {
 
 impl Core {
     fn end(&self, how: Shutdown) {
+        if self.hub.is_foreign() {
+            return;
+        }
         self.hub.close();
         let inside = ambient::belongs_to(self.hub.id());
         // Tasks here may wait for tasks of another pool, on whose worker this is.

@@ -120,8 +120,6 @@ pub(crate) struct Shared {
     changed: Condvar,
     /// Wakes the supervisor.
     pub(crate) bell: Bell,
-    /// The process that the pool belongs to. In a forked copy of it the pool does nothing.
-    owner: u32,
     supervisor: Mutex<Option<JoinHandle<()>>>,
     /// How the last worker of a one-shot pool ended.
     last: Mutex<Option<Arc<Vital>>>,
@@ -141,7 +139,6 @@ impl Shared {
             books: Mutex::new(books),
             changed: Condvar::new(),
             bell: Bell::new()?,
-            owner: std::process::id(),
             supervisor: Mutex::default(),
             last: Mutex::default(),
         })
@@ -157,9 +154,9 @@ impl Shared {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether this is a forked copy of the pool's process, without the pool's threads: its locks may be held for ever.
+    /// In a forked copy of the pool's process the pool does nothing.
     pub(crate) fn is_foreign(&self) -> bool {
-        std::process::id() != self.owner
+        self.hub.is_foreign()
     }
 
     pub(crate) fn supervised_by(&self, thread: JoinHandle<()>) {

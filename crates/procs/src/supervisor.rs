@@ -26,6 +26,9 @@ use crate::{
 /// How often a worker that is busy is looked at: whether it is stopped, and how much memory it has had at most.
 const TICK: Duration = Duration::from_millis(200);
 
+/// A wait that took so much longer than it should: this process was stopped meanwhile, or its machine slept.
+const MISSED: Duration = Duration::from_millis(500);
+
 /// A worker process that has not been buried.
 struct Charge {
     vital: Arc<Vital>,
@@ -196,7 +199,11 @@ impl Supervisor<'_> {
         let weighed = busy && self.shared.hub.settings().memory_limit.is_some();
         let tick = if weighed { self.weighing } else { TICK };
         let limit = if busy { Some(limit.unwrap_or(tick).min(tick)) } else { limit };
+        let begun = Instant::now();
         set.wait(limit);
+        if limit.is_some_and(|limit| begun.elapsed() > limit + MISSED) {
+            self.put_off();
+        }
         if set.is_ready(0) {
             self.shared.bell.answer();
         }
@@ -206,6 +213,21 @@ impl Supervisor<'_> {
         if busy && self.looked.elapsed() >= TICK {
             self.looked = Instant::now();
             self.look_around();
+        }
+    }
+
+    /// This process did not run for a while, and its workers did: what they have said is heard before anybody is killed
+    /// for having been silent. On a machine that is only very busy that does no harm.
+    fn put_off(&mut self) {
+        let soon = Instant::now() + MISSED;
+        let mut books = self.shared.books();
+        books.kills.iter_mut().for_each(|kill| kill.at = kill.at.max(soon));
+        if let Phase::Closing { kill_at: Some(at) } = &mut books.phase {
+            *at = soon.max(*at);
+        }
+        drop(books);
+        for hello_by in self.charges.iter_mut().filter_map(|charge| charge.hello_by.as_mut()) {
+            *hello_by = soon.max(*hello_by);
         }
     }
 
