@@ -191,8 +191,7 @@ pub fn life_hostile_parent<H: Harness>() {
         misdeeds::heed(libc::SIGCHLD);
         somebody_else_waits::<H>();
         moves_away::<H>();
-        // Whoever built it is gone.
-        works(&thread::spawn(|| Setup::workers(2).build::<H>()).join().expect("does not panic"));
+        is_left_by_its_builder::<H>();
         is_copied::<H>();
         assert_eq!(descendants(), [0; 0]);
         is_first();
@@ -255,6 +254,21 @@ fn moves_away<H: Harness>() {
     works(&pool);
 }
 
+/// The thread that built the pool is gone, and its workers are not.
+fn is_left_by_its_builder<H: Harness>() {
+    let run = |pool: &Pool<H::Backend>| pool.submit(whoami::task()).expect("accepted").join().expect("runs");
+    let build = move || {
+        let pool = Setup::workers(1).build::<H>();
+        let worker = run(&pool);
+        (pool, worker)
+    };
+    let (pool, worker) = thread::spawn(build).join().expect("does not panic");
+    // What comes with the end of a thread comes a moment later.
+    thread::sleep(Duration::from_millis(50));
+    assert_eq!(run(&pool), worker, "not a replacement");
+    works(&pool);
+}
+
 /// Dropped in a copy of the process, the pool neither hangs nor harms the original's.
 fn is_copied<H: Harness>() {
     let pool = Setup::workers(2).metrics().build::<H>();
@@ -268,7 +282,12 @@ fn is_copied<H: Harness>() {
         drop(pool);
         misdeeds::quick_exit(7);
     };
-    assert!(misdeeds::ends_within(copy, Duration::from_secs(30)), "the copy hangs");
+    let ended = misdeeds::ends_within(copy, Duration::from_secs(30));
+    if !ended {
+        // It would hold this test's output open.
+        misdeeds::send(copy.unsigned_abs(), libc::SIGKILL);
+    }
+    assert!(ended, "the copy hangs");
     let same = (0..20).map(|_| limited.submit(whoami::task()).expect("accepted").join().expect("runs"));
     assert!(same.into_iter().any(|now| now == worker), "the workers are still there");
     works(&pool);

@@ -21,15 +21,6 @@ fn grandchild(sleep: u64) -> u32 {
     std::process::Command::new("sleep").arg(sleep.to_string()).spawn().unwrap().id()
 }
 
-#[task]
-fn nest(depth: u32) -> Result<u32, TaskError> {
-    if depth == 0 {
-        return Ok(0);
-    }
-    let pool = taskloom_procs::pool().workers(1).build()?;
-    Ok(1 + pool.submit(nest::task(depth - 1))?.join()?)
-}
-
 /// Counts descriptors and threads before and after, and looks for processes.
 fn leaves_nothing(body: impl FnOnce() -> Vec<u32> + Send + 'static) {
     let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -167,33 +158,6 @@ fn workers_end_with_an_unwinding_caller() {
         });
         end.join().unwrap_err();
         pids
-    });
-}
-
-#[test]
-fn pools_nest_to_a_limit() {
-    let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    within(60, || {
-        let pool = workers(1);
-        assert_eq!(pool.submit(nest::task(3)).unwrap().join().unwrap(), 3);
-        let error = pool.submit(nest::task(20)).unwrap().join().unwrap_err();
-        assert!(error.to_string().contains("levels of pools"), "{error}");
-    });
-}
-
-#[test]
-fn the_spawning_thread_may_end() {
-    let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    within(60, || {
-        let (pool, before) = thread::spawn(|| {
-            let pool = workers(1);
-            let pids = pool.backend().pids();
-            (pool, pids)
-        })
-        .join()
-        .unwrap();
-        thread::sleep(Duration::from_millis(50));
-        assert_eq!(pool.submit(pid::task()).unwrap().join().unwrap(), before[0], "not a replacement");
     });
 }
 
