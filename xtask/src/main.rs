@@ -18,6 +18,7 @@ mod demo;
 mod metadata;
 mod source;
 mod test;
+mod tsan;
 mod workspace;
 
 use std::process::ExitCode;
@@ -37,6 +38,7 @@ usage: cargo xtask TASK [ARGS…]
   chaos [--minutes N] [--seed S] [--round K] [--verbose]
                                 kills, stops and garbles worker processes at random places of the protocol, and checks
                                 that nothing is lost, run twice or left; 1 minute unless told otherwise
+  tsan [ARGS…]                  the tests of core and threads under ThreadSanitizer; needs the component rust-src
   help                          this text";
 
 fn main() -> ExitCode {
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         "check" => check::run(&workspace, &args),
         "bench" => bench::run(&workspace, &args),
         "chaos" => chaos::run(&workspace, &args),
+        "tsan" => tsan::run(&workspace, &args),
         "help" | "-h" | "--help" => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;

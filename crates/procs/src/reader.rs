@@ -4,7 +4,7 @@
 
 use std::{os::unix::process::ExitStatusExt, sync::Arc, time::Duration};
 
-use taskloom_core::{Death, Event, Job, StartError, TaskError, backend_api::LogRecord};
+use taskloom_core::{Death, Event, Job, Metrics, StartError, TaskError, backend_api::LogRecord};
 
 use crate::{
     backend::{Shared, carry_out},
@@ -88,8 +88,8 @@ struct Reader<'a> {
     current: Option<(u64, Job)>,
     /// The task that runs.
     task: Option<u64>,
-    /// The item that ran when the worker said what no worker says.
-    culprit: Option<(u64, u32)>,
+    /// The item that ran when the worker said what no worker says, and what that was.
+    culprit: Option<((u64, u32), String)>,
 }
 
 impl Reader<'_> {
@@ -150,9 +150,12 @@ impl Reader<'_> {
     /// worker is still heard to the end, and may finish what else it has begun, but gets nothing more.
     fn accuse(&mut self, what: &str) {
         let mut books = self.shared.books();
-        let (culprit, orders) = books.accuse(self.line.worker(), format!("it sent garbage: {what}"));
+        let verdict = format!("it sent garbage: {what}");
+        let (culprit, orders) = books.accuse(self.line.worker(), verdict.clone());
         drop(books);
-        self.culprit = self.culprit.or(culprit);
+        if let Some(item) = culprit {
+            self.culprit.get_or_insert((item, verdict));
+        }
         carry_out(orders);
         self.shared.bell.ring();
     }
@@ -170,7 +173,7 @@ impl Reader<'_> {
             Record::Done { token, item, outcome, metrics } => {
                 self.task = None;
                 // The death of its worker is the culprit's outcome.
-                let believed = self.culprit != Some((token, item));
+                let believed = self.culprit.as_ref().is_none_or(|(culprit, _)| *culprit != (token, item));
                 if let Some(job) = self.job(token).filter(|_| believed) {
                     job.reply(item, outcome, metrics);
                 }
@@ -179,7 +182,7 @@ impl Reader<'_> {
                 let over = self.job(token).map(|job| job.is_over());
                 if over == Some(true) {
                     self.current = None;
-                } else if over == Some(false) && self.culprit.is_none_or(|(culprit, _)| culprit != token) {
+                } else if over == Some(false) && self.culprit.as_ref().is_none_or(|((culprit, _), _)| *culprit != token) {
                     // It stays where the worker's death finds it; as the culprit's does.
                     self.accuse("a job ended with items that did not");
                 }
@@ -264,6 +267,15 @@ impl Reader<'_> {
         let how = if self.ended_as_told(exit) { String::new() } else { death.how() };
         self.shared.hub.emit(|| Event::worker_ended(vital.worker, vital.pid(), how));
 
+        // Whatever the worker died of in the end, by another task perhaps.
+        if let Some(((token, item), verdict)) = self.culprit.take()
+            && let Some(job) = self.job(token)
+        {
+            let mut death = death.clone();
+            death.attempt = job.attempt();
+            death.verdict = verdict;
+            job.reply(item, Err(TaskError::Crashed(Box::new(death))), Metrics::default());
+        }
         let ended_with_pool = closing && exit.verdict.text == POOL_ENDS;
         let current = self.current.take().map(|(_, job)| job);
         let mut rest = Vec::new();

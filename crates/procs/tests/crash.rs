@@ -62,6 +62,21 @@ fn note(path: PathBuf, n: u64, noisy: bool) -> u64 {
     n
 }
 
+/// Writes nonsense as its first, and takes too much memory as its second.
+#[task]
+fn offends(first: bool) {
+    if first {
+        for fd in 3..100 {
+            // SAFETY: takes a number, and a pointer to bytes with their length.
+            unsafe { libc::send(fd, b"garbage".as_ptr().cast(), 7, libc::MSG_DONTWAIT) };
+        }
+    } else {
+        let taken = std::hint::black_box(vec![1_u8; 256 << 20]);
+        thread::sleep(Duration::from_secs(60));
+        drop(taken);
+    }
+}
+
 #[task]
 fn absurd_length() {
     let head = [24_u64.to_ne_bytes(), (1_u64 << 60).to_ne_bytes(), [0; 8]].concat();
@@ -170,6 +185,18 @@ fn closing_all_descriptors_is_a_crash() {
 fn garbage_is_told() {
     let death = crash!(garbage::task());
     assert!(death.verdict.contains("garbage"), "{death:?}");
+}
+
+/// The worker may die of what begins behind the garbage; each task answers for its own.
+#[test]
+fn garbage_is_not_blamed_for_memory() {
+    let pool = taskloom_procs::pool().workers(1).memory_limit(32 << 20).build().unwrap();
+    for _ in 0..5 {
+        let both = pool.with(Policy::new().chunk(2)).map([true, false].map(offends::task)).collect::<Vec<_>>();
+        let [Err(TaskError::Crashed(death)), Err(second)] = &both[..] else { panic!("{both:?}") };
+        assert!(death.verdict.contains("garbage"), "{death:?}");
+        assert!(matches!(second, TaskError::OutOfMemory(_) | TaskError::Crashed(_)), "{second:?}");
+    }
 }
 
 /// What waits inside the worker goes on to begin until the worker is dead, and must not begin once more elsewhere.
