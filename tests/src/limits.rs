@@ -361,6 +361,13 @@ pub fn limits_late<H: Harness>() {
     } else {
         let late = late.handle();
         eventually("the second runs, or has run", || second.came() == 1 || late.is_finished());
+        // Not before its worker is given up: one whose task comes back before that keeps its thread.
+        let worker = events.of(late.id()).iter().find_map(|event| match event {
+            Event::Started { worker, .. } => Some(*worker),
+            _ => None,
+        });
+        let given_up = |event: &Event| matches!(event, Event::WorkerEnded { worker: gone, .. } if Some(*gone) == worker);
+        eventually("the first has lost its worker", || events.all().iter().any(given_up));
         first.open();
         let thread = lines(&file)[0].clone();
         eventually("the first is over", || !fs::exists(Path::new("/proc").join(&thread)).unwrap_or(true));
