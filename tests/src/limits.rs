@@ -366,7 +366,8 @@ pub fn limits_late<H: Harness>() {
             Event::Started { worker, .. } => Some(*worker),
             _ => None,
         });
-        let given_up = |event: &Event| matches!(event, Event::WorkerEnded { worker: gone, .. } if Some(*gone) == worker);
+        let given_up =
+            |event: &Event| matches!(event, Event::WorkerEnded { worker: gone, .. } if Some(*gone) == worker);
         eventually("the first has lost its worker", || events.all().iter().any(given_up));
         first.open();
         let thread = lines(&file)[0].clone();

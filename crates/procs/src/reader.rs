@@ -182,7 +182,8 @@ impl Reader<'_> {
                 let over = self.job(token).map(|job| job.is_over());
                 if over == Some(true) {
                     self.current = None;
-                } else if over == Some(false) && self.culprit.as_ref().is_none_or(|((culprit, _), _)| *culprit != token) {
+                } else if over == Some(false) && self.culprit.as_ref().is_none_or(|((culprit, _), _)| *culprit != token)
+                {
                     // It stays where the worker's death finds it; as the culprit's does.
                     self.accuse("a job ended with items that did not");
                 }
