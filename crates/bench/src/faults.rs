@@ -276,6 +276,37 @@ pub(crate) fn timeout(plan: &Plan) -> Result<Vec<Row>> {
     ])
 }
 
+/// Takes memory as fast as it can, without end.
+#[task]
+fn gorges() {
+    let mut blocks = Vec::new();
+    loop {
+        blocks.push(black_box(vec![1_u8; 1 << 20]));
+    }
+}
+
+/// How far a task gets beyond its limit that takes memory as fast as it can.
+pub(crate) fn memory_limit(plan: &Plan) -> Result<Vec<Row>> {
+    const LIMIT: u64 = 256 << 20;
+    let pool = procs::pool().workers(1).memory_limit(LIMIT).build()?;
+    let mut beyond = Vec::new();
+    for _ in 0..plan.tasks(50) {
+        let Err(TaskError::OutOfMemory(death)) = pool.submit(gorges::task())?.join() else {
+            bail!("a task that takes all memory is not out of memory");
+        };
+        // With what its worker held before, a few MiB of program among it.
+        beyond.push(mib(death.peak_memory.context("its peak is known")?.saturating_sub(LIMIT)));
+    }
+    let most = beyond.iter().copied().fold(0.0, f64::max);
+    let typical = median(&beyond).context("at least one")?;
+    Ok(vec![Row::note(
+        "procs, memory taken beyond a limit of 256 MiB",
+        format!("{typical:.0} MiB"),
+        "",
+        format!("at most {most:.0} MiB; of a task that takes as fast as it can"),
+    )])
+}
+
 /// How much deaths grow this process.
 pub(crate) fn deaths_memory(plan: &Plan) -> Result<Vec<Row>> {
     let deaths = plan.tasks(10_000);

@@ -57,6 +57,7 @@ const MEASURES: &[Measure] = &[
     ("replacement", faults::replacement),
     ("timeout", faults::timeout),
     ("deaths-memory", faults::deaths_memory),
+    ("memory-limit", faults::memory_limit),
     ("supervision", supervision::instructions),
     ("memory-worker", memory::worker),
     ("memory-map", memory::lazy_map),

@@ -12,8 +12,8 @@ use std::{
 };
 
 use common::{Gate, timed, until, watched};
-use taskloom_core::{Context, Event, Policy, Retry, TaskError, task, task_fn};
-use taskloom_threads::pool;
+use taskloom_core::{Context, Event, Policy, Pool, Retry, TaskError, task, task_fn};
+use taskloom_threads::{Threads, pool};
 
 const SHORT: Duration = Duration::from_millis(20);
 
@@ -70,16 +70,22 @@ fn a_grace_strikes_no_later_task_of_the_same_thread() {
     });
 }
 
+/// A pool of one thread, of which one may be abandoned, and two tasks whose time is over and that wait at these gates.
+fn two_stuck() -> (Pool<Threads>, [Gate; 2]) {
+    let pool = pool().workers(1).max_abandoned(1).build().unwrap();
+    let gates = [Gate::default(), Gate::default()];
+    for gate in &gates {
+        let door = gate.clone();
+        let stuck = pool.with(strict()).submit(move || door.pass()).unwrap();
+        assert!(matches!(stuck.join(), Err(TaskError::TimedOut(_))));
+    }
+    (pool, gates)
+}
+
 #[test]
 fn at_the_cap_tasks_fail_with_its_name_until_a_thread_comes_back() {
     watched("at_the_cap_tasks_fail_with_its_name", || {
-        let pool = pool().workers(1).max_abandoned(1).build().unwrap();
-        let gates = [Gate::default(), Gate::default()];
-        for gate in &gates {
-            let door = gate.clone();
-            let stuck = pool.with(strict()).submit(move || door.pass()).unwrap();
-            assert!(matches!(stuck.join(), Err(TaskError::TimedOut(_))));
-        }
+        let (pool, gates) = two_stuck();
         // The first thread is abandoned; the second may not be.
         let mut failed = Ok(());
         until(|| pool.backend().abandoned() == 1);
@@ -105,13 +111,7 @@ fn at_the_cap_tasks_fail_with_its_name_until_a_thread_comes_back() {
 #[test]
 fn at_the_cap_the_next_is_abandoned_when_another_has_come_back() {
     watched("at_the_cap_the_next_is_abandoned", || {
-        let pool = pool().workers(1).max_abandoned(1).build().unwrap();
-        let gates = [Gate::default(), Gate::default()];
-        for gate in &gates {
-            let door = gate.clone();
-            let stuck = pool.with(strict()).submit(move || door.pass()).unwrap();
-            assert!(matches!(stuck.join(), Err(TaskError::TimedOut(_))));
-        }
+        let (pool, gates) = two_stuck();
         until(|| pool.submit(|| ()).unwrap().join().is_err());
         // The first comes back: the second may be left behind now, and is replaced.
         gates[0].open();
