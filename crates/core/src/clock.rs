@@ -20,8 +20,8 @@ use std::{
 use crate::{
     error::{Clock, Exhausted},
     job::Job,
-    node::{State, Work},
     panic,
+    work::{State, Work},
 };
 
 /// How long the thread waits at most while it watches a task that is not done.
@@ -76,7 +76,7 @@ pub(crate) fn expire_later(work: &Arc<dyn Work>, item: u32, attempt: u32, clock:
         let _ = work.fail(
             item,
             attempt,
-            crate::node::Spare::Nothing,
+            crate::work::Spare::Nothing,
             Exhausted::new("threads, to watch the task's time", 0).into(),
         );
     }

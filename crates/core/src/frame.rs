@@ -16,9 +16,10 @@ use crate::{
     error::TaskError,
     event::Metrics,
     job::Cargo,
-    node::{Head, Stopwatch},
     panic,
     registry::Registry,
+    stopwatch::Stopwatch,
+    work::Head,
     worker::Worker,
 };
 

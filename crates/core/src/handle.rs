@@ -13,8 +13,8 @@ use crate::{
     ambient,
     error::TaskError,
     event::Finished,
-    node::{Cancel, State, Take},
     park,
+    work::{Cancel, State, Take},
 };
 
 /// A task that was submitted, and its outcome when it has one.
@@ -88,7 +88,7 @@ impl<T> Handle<T> {
         }
         if let Some(worker) = ambient::worker().filter(|worker| worker.pool() == head.core.hub.id()) {
             ambient::in_place(|| {
-                let work = self.node.clone() as Arc<dyn crate::node::Work>;
+                let work = self.node.clone() as Arc<dyn crate::work::Work>;
                 work.clone().run(0, 1, &worker).follow(&work, 0);
             });
         }

@@ -6,7 +6,7 @@ use crate::{
     error::{Lost, TaskError},
     event::{Metrics, TaskOutput},
     frame,
-    node::{Next, Spare, Work},
+    work::{Next, Spare, Work},
     worker::Worker,
 };
 

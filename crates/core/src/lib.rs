@@ -41,6 +41,8 @@ pub mod contract;
 mod frame;
 mod job;
 mod node;
+mod stopwatch;
+mod work;
 mod worker;
 
 mod clock;
@@ -64,7 +66,6 @@ pub use handle::{Handle, Waitable};
 pub use job::{Job, Ticket};
 pub use map::Map;
 pub use named::NamedTask;
-pub use node::{Cancel, State};
 pub use policy::{Policy, Retry};
 pub use pool::{Pool, View};
 pub use registry::{JsonFault, Param, Place, Registry, TaskDef};
@@ -72,6 +73,7 @@ pub use settings::Settings;
 pub use task::*;
 pub use taskloom_macros::{main, register, task};
 pub use wait::{AsCompleted, Until, Waited, as_completed, wait};
+pub use work::{Cancel, State};
 pub use worker::IntoInit;
 
 /// What only writers of backends need.

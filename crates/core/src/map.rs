@@ -22,10 +22,11 @@ use std::{
 
 use crate::{
     error::TaskError,
-    node::{Chunk, Take, Work},
+    node::Chunk,
     park,
     pool::{Packer, View},
     task::{IntoTask, OutputOf, Task, TaskOf},
+    work::{Take, Work},
 };
 
 /// How long a chunk should take: long against the cost of sending it, short against a person's patience.

@@ -14,104 +14,26 @@
 
 use std::{
     marker::PhantomData,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     task::Waker,
     time::{Duration, Instant},
 };
 
 use crate::{
     ambient,
-    backend::{Backend, Capabilities, Stop},
+    backend::Stop,
     clock,
-    context::{Context, Link, RunId, seed_of},
+    context::{Context, Link},
     error::{Clock, Kind, Lost, TaskError, TimedOut},
     event::{Event, Finished, Metrics, TaskOutput},
-    hub::Hub,
-    job::{Cargo, Job},
-    map::Inbox,
-    panic, park,
-    policy::{DEFAULT_GRACE, Policy},
+    job::Cargo,
+    panic,
+    stopwatch::Stopwatch,
     task::{Reach, Task},
     waiters::Waiters,
+    work::{Callback, Cancel, Head, Next, Spare, State, Take, Work},
     worker::Worker,
 };
-
-/// What all nodes of a pool share.
-pub(crate) struct Core {
-    pub(crate) hub: Hub,
-    pub(crate) backend: Arc<dyn Backend>,
-    pub(crate) capabilities: Capabilities,
-}
-
-/// What of a node never changes, and its two flags.
-pub(crate) struct Head {
-    pub(crate) core: Arc<Core>,
-    pub(crate) policy: Option<Arc<Policy>>,
-    /// Id of the first item; the others follow.
-    pub(crate) id: u64,
-    pub(crate) batch: u64,
-    /// Index of the first item in its map.
-    pub(crate) index: u64,
-    pub(crate) name: &'static str,
-    pub(crate) slot: u32,
-    pub(crate) count: u32,
-    /// Whether these are items of a map, which wants to know how long they take.
-    pub(crate) in_map: bool,
-    /// Where an unordered map hears of finished items, and the chunk's number there.
-    pub(crate) inbox: Option<(Arc<Inbox>, u64)>,
-    cancelled: AtomicBool,
-    /// Attempts up to this number have been told to stop: their time is over.
-    stopped: AtomicU32,
-    unclaimed: AtomicU32,
-}
-
-impl Head {
-    #[expect(clippy::too_many_arguments, reason = "a constructor of plain fields, called in two places")]
-    pub(crate) fn new(
-        core: Arc<Core>,
-        policy: Option<Arc<Policy>>,
-        id: u64,
-        batch: u64,
-        index: u64,
-        name: &'static str,
-        slot: u32,
-        count: u32,
-        in_map: bool,
-        inbox: Option<(Arc<Inbox>, u64)>,
-    ) -> Self {
-        Self {
-            core,
-            policy,
-            id,
-            batch,
-            index,
-            name,
-            slot,
-            count,
-            in_map,
-            inbox,
-            cancelled: AtomicBool::new(false),
-            stopped: AtomicU32::new(0),
-            unclaimed: AtomicU32::new(count),
-        }
-    }
-
-    fn run_id(&self, item: u32, attempt: u32) -> RunId {
-        let index = self.index + u64::from(item);
-        RunId { id: self.id(item), index, attempt, seed: seed_of(self.core.hub.settings().seed, self.batch, index) }
-    }
-
-    fn stop_policy(&self) -> Stop {
-        Stop::Kill { grace: self.policy.as_ref().map_or(DEFAULT_GRACE, |policy| policy.grace_period()) }
-    }
-
-    pub(crate) fn id(&self, item: u32) -> u64 {
-        self.id + u64::from(item)
-    }
-}
 
 pub(crate) struct Node<T: Task, S: Items<T>> {
     head: Head,
@@ -174,8 +96,6 @@ struct Extra {
     finished: Option<Finished>,
 }
 
-pub(crate) type Callback = Box<dyn FnOnce(&Finished) + Send>;
-
 /// An end that was decided before the task's own.
 struct Doom {
     error: TaskError,
@@ -184,120 +104,6 @@ struct Doom {
 }
 
 const NO_WORKER: u32 = u32::MAX;
-
-/// What is known of a task from outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum State {
-    /// Waits for a worker, or for its next attempt.
-    Queued,
-    /// Its body has begun.
-    Running,
-    /// It has its outcome.
-    Finished,
-}
-
-/// What a cancel found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Cancel {
-    /// The task had not started and never will; its outcome is `Cancelled`.
-    Prevented,
-    /// The task runs, or may have been about to: it has been told to stop, and where the backend
-    /// can kill it is killed after its grace period. What it returns before that is its outcome.
-    Requested,
-    /// The task had finished; its outcome stands.
-    TooLate,
-}
-
-/// What follows from the end of an attempt.
-#[must_use]
-pub(crate) enum Next {
-    /// It came too late: nothing changed.
-    Ignored,
-    /// The item has its outcome.
-    Ended,
-    /// There is another attempt.
-    Again { attempt: u32, after: Duration, cargo: Option<Arc<Cargo>> },
-}
-
-impl Next {
-    /// Submits the next attempt, if there is one. Whether the call before it changed anything.
-    pub(crate) fn follow(self, work: &Arc<dyn Work>, item: u32) -> bool {
-        match self {
-            Self::Ignored => false,
-            Self::Ended => true,
-            Self::Again { attempt, after, cargo } => {
-                let job = Job::new(work.clone(), attempt, item..item + 1, cargo);
-                if after.is_zero() {
-                    job.resubmit()
-                } else if work.head().core.capabilities.runs_at_submission {
-                    // No other thread runs it, least of all the clock's. Whoever ends it meanwhile ends the wait.
-                    let until = Instant::now().checked_add(after);
-                    // On a worker whose place nobody can take there is no pause.
-                    let _ = park::wait_until(until, |waker| work.poll(item, waker));
-                    job.resubmit()
-                } else {
-                    clock::submit_later(job, work.head().core.hub.id(), after)
-                }
-                true
-            }
-        }
-    }
-}
-
-/// A node without its types: what jobs and clocks need.
-pub(crate) trait Work: Link {
-    fn head(&self) -> &Head;
-    /// Runs an item here, unless somebody else has it already.
-    fn run(self: Arc<Self>, item: u32, attempt: u32, worker: &Worker) -> Next;
-    /// Marks an item as sent to a worker elsewhere; false if it is over already.
-    fn sent(&self, item: u32, attempt: u32) -> bool;
-    /// A sent item came back without having been started; `Ignored` if it goes to another worker.
-    fn returned(&self, item: u32, attempt: u32) -> Next;
-    /// An item's body begins elsewhere.
-    fn started(self: Arc<Self>, item: u32, attempt: u32, worker: u32);
-    /// What an item printed, before its end is told.
-    fn output(&self, item: u32, attempt: u32, output: TaskOutput);
-    /// A worker elsewhere is done with an item.
-    fn reply(&self, item: u32, attempt: u32, outcome: Result<&[u8], TaskError>, metrics: Metrics) -> Next;
-    /// Ends an item that has no outcome yet; unless it is in one of the stages that are spared.
-    fn fail(&self, item: u32, attempt: u32, spare: Spare, error: TaskError) -> Next;
-    fn expire(&self, item: u32, attempt: u32, clock: Clock, limit: Duration) -> Next;
-    fn cancel(&self, item: u32) -> Cancel;
-    /// Tells all items to stop; those that nobody has are cancelled.
-    fn cancel_all(&self);
-    fn is_open(&self, item: u32, attempt: u32) -> bool;
-    fn has_begun(&self, item: u32, attempt: u32) -> bool;
-    fn state(&self, item: u32) -> State;
-    /// Whether an item ended other than well.
-    fn has_failed(&self, item: u32) -> bool;
-    /// Whether an item is finished; if it is not, `waker` will be woken.
-    fn poll(&self, item: u32, waker: &Waker) -> bool;
-    fn on_done(&self, item: u32, callback: Callback);
-    fn finished(&self, item: u32) -> Option<Finished>;
-    /// Items that nobody has begun or been sent.
-    fn unclaimed(&self) -> u32 {
-        self.head().unclaimed.load(Ordering::Relaxed)
-    }
-}
-
-/// Which items are left alone when the rest of a job is failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Spare {
-    Nothing,
-    /// Somebody in this process runs them, and will finish them.
-    Claimed,
-}
-
-/// A node that gives its values away.
-pub(crate) trait Take<R>: Work {
-    /// The outcome of an item, once.
-    ///
-    /// # Panics
-    /// If it has been taken before.
-    fn take(&self, item: u32) -> Option<Result<R, TaskError>>;
-}
 
 impl<T: Task> Item<T> {
     /// An item that waits. `None` if its arguments are in the node's cargo.
@@ -839,22 +645,5 @@ impl<T: Task, S: Items<T>> Drop for Node<T, S> {
                 }
             }
         }
-    }
-}
-
-/// Measures a run, if somebody wants to know.
-pub(crate) struct Stopwatch(Option<(Instant, Option<Duration>)>);
-
-impl Stopwatch {
-    pub(crate) fn start(wanted: bool, worker: &Worker) -> Self {
-        Self(wanted.then(|| (Instant::now(), worker.cpu_time())))
-    }
-
-    pub(crate) fn stop(self, worker: &Worker) -> Metrics {
-        self.0.map_or_else(Metrics::default, |(wall, cpu)| Metrics {
-            wall: Some(wall.elapsed()),
-            cpu: cpu.zip(worker.cpu_time()).map(|(before, after)| after.saturating_sub(before)),
-            ..Metrics::default()
-        })
     }
 }

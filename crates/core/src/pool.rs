@@ -20,12 +20,13 @@ use crate::{
     hub::{Full, Hub},
     job::{Cargo, Job},
     map::{Inbox, Map, Order},
-    node::{Chunk, Core, Head, Item, Node, Single, Work},
+    node::{Chunk, Item, Node, Single},
     panic,
     park::Lent,
     policy::Policy,
     settings::no_workers,
     task::{IntoTask, OutputOf, Reach, ReachOf, RunsOn, Task, TaskOf},
+    work::{Core, Head, Work},
 };
 
 /// A pool: it owns its workers. Its methods are those of [`View`].
