@@ -233,8 +233,7 @@ impl Supervisor<'_> {
 
     /// Looks at all workers: those that were stopped, twice in a row, will not go on by themselves.
     fn look_around(&mut self) {
-        // Our dead have been buried: whoever was killed since then, if anybody, was not ours.
-        self.oom_kills.forget();
+        self.oom_kills.look();
         for charge in &mut self.charges {
             charge.vital.sample();
             charge.vital.capture().into_iter().for_each(Capture::trim);

@@ -53,33 +53,38 @@ pub(crate) fn offer_to_oom_killer() {
 #[derive(Debug)]
 pub(crate) struct OomKills {
     file: Option<PathBuf>,
-    seen: u64,
+    /// Kills that somebody has been told of, or that were somebody else's.
+    told: u64,
+    /// Kills at the last look.
+    looked: u64,
 }
 
 impl OomKills {
     pub(crate) fn of_this_cgroup() -> Self {
         let file = fs::read_to_string("/proc/self/cgroup").ok().and_then(|text| file_of(&text));
-        let mut this = Self { file, seen: 0 };
-        this.forget();
+        let mut this = Self { file, told: 0, looked: 0 };
+        (this.told, this.looked) = (this.count(), this.count());
         this
     }
 
     /// Whether there was a kill that nobody has been told of. Each is told once.
     pub(crate) fn claim(&mut self) -> bool {
-        let claimed = self.count() > self.seen;
-        self.seen += u64::from(claimed);
+        let claimed = self.count() > self.told;
+        self.told += u64::from(claimed);
         claimed
     }
 
-    /// Kills so far were of somebody else.
-    pub(crate) fn forget(&mut self) {
-        self.seen = self.count();
+    /// To be called now and then: kills that nobody has claimed since the last time were somebody else's.
+    /// One that was counted just now may be of a process that is still about to die.
+    pub(crate) fn look(&mut self) {
+        self.told = self.told.max(self.looked);
+        self.looked = self.count();
     }
 
     fn count(&self) -> u64 {
         let text = self.file.as_ref().and_then(|file| fs::read_to_string(file).ok()).unwrap_or_default();
         let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
-        count.and_then(|count| count.trim().parse().ok()).unwrap_or(self.seen)
+        count.and_then(|count| count.trim().parse().ok()).unwrap_or(self.told)
     }
 }
 
@@ -139,14 +144,15 @@ mod tests {
         let write =
             |count: u64| fs::write(&file, format!("low 0\noom 9\noom_kill {count}\noom_group_kill 7\n")).unwrap();
         write(3);
-        let mut kills = OomKills { file: Some(file.clone()), seen: 0 };
-        kills.forget();
+        let mut kills = OomKills { file: Some(file.clone()), told: 3, looked: 3 };
         assert!(!kills.claim());
         write(5);
         assert_eq!([kills.claim(), kills.claim(), kills.claim()], [true, true, false]);
-        write(6);
-        kills.forget();
-        assert!(!kills.claim());
+        write(7);
+        kills.look();
+        assert!(kills.claim(), "it may have been counted before its victim died");
+        kills.look();
+        assert!(!kills.claim(), "the other was not ours");
         fs::remove_file(&file).unwrap();
         // Without the file nothing is claimed.
         assert!(!kills.claim());
