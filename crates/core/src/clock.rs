@@ -68,9 +68,7 @@ enum Action {
 pub(crate) fn expire_later(work: &Arc<dyn Work>, item: u32, attempt: u32, clock: Clock, limit: Duration) {
     let pool = work.head().core.hub.id();
     let action = Action::Expire { work: Arc::downgrade(work), item, attempt, clock, limit };
-    // A limit beyond the end of time is none.
-    let Some(at) = Instant::now().checked_add(limit) else { return };
-    if let Err(action) = add(at, pool, action) {
+    if let Err(action) = add(limit, pool, action) {
         // Without its clock the limit would silently not hold.
         drop(action);
         let _ = work.fail(
@@ -85,8 +83,7 @@ pub(crate) fn expire_later(work: &Arc<dyn Work>, item: u32, attempt: u32, clock:
 /// Submits `job` to its backend `after` this long.
 pub(crate) fn submit_later(job: Job, pool: u64, after: Duration) {
     let far = Duration::from_secs(60 * 60 * 24 * 365);
-    let at = Instant::now() + after.min(far);
-    if let Err(Action::Submit(job)) = add(at, pool, Action::Submit(job)) {
+    if let Err(Action::Submit(job)) = add(after.min(far), pool, Action::Submit(job)) {
         job.fail(&Exhausted::new("threads, to wait for the next attempt", 0).into());
     }
 }
@@ -108,10 +105,15 @@ pub(crate) fn forget(pool: u64) {
     }
 }
 
-fn add(at: Instant, pool: u64, action: Action) -> Result<(), Action> {
+fn add(after: Duration, pool: u64, action: Action) -> Result<(), Action> {
     let mut state = lock();
+    // Under the lock: a pause of the program comes before all of this, or is noticed by whoever has the lock next.
+    let added = Instant::now();
+    // A limit beyond the end of time is none.
+    let Some(at) = added.checked_add(after) else { return Ok(()) };
     if !state.running {
-        if thread::Builder::new().name("taskloom-clock".to_owned()).spawn(run).is_err() {
+        // It counts from here: the program may be stopped before the thread takes its first look.
+        if thread::Builder::new().name("taskloom-clock".to_owned()).spawn(move || run(added)).is_err() {
             return Err(action);
         }
         state.running = true;
@@ -124,7 +126,7 @@ fn add(at: Instant, pool: u64, action: Action) -> Result<(), Action> {
     let number = state.next;
     state.next += 1;
     let first = state.entries.peek().is_none_or(|Reverse(earliest)| at < earliest.at);
-    state.entries.push(Reverse(Entry { at, added: Instant::now(), number, pool, action }));
+    state.entries.push(Reverse(Entry { at, added, number, pool, action }));
     drop(state);
     if first {
         CLOCK.changed.notify_one();
@@ -132,9 +134,9 @@ fn add(at: Instant, pool: u64, action: Action) -> Result<(), Action> {
     Ok(())
 }
 
-fn run() {
+fn run(mut looked: Instant) {
     let mut state = lock();
-    let (mut looked, mut planned) = (Instant::now(), Duration::ZERO);
+    let mut planned = Duration::ZERO;
     loop {
         let now = Instant::now();
         if now - looked > planned + MISSED {
