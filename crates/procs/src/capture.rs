@@ -36,6 +36,8 @@ struct Stream {
     file: File,
     /// What comes before has been read, or will not be.
     seen: AtomicU64,
+    /// What comes before may have been freed, and reads as zeroes.
+    freed: AtomicU64,
 }
 
 impl Capture {
@@ -58,10 +60,11 @@ impl Capture {
         output(self.stdout.rest(), self.stderr.rest())
     }
 
-    /// The last lines on standard error.
+    /// The last lines on standard error that nobody has been told of.
     pub(crate) fn last_lines(&self) -> Vec<String> {
         let end = self.stderr.len();
-        last_lines(&self.stderr.read(end.saturating_sub(MOST)..end))
+        let start = self.stderr.seen.load(Ordering::Relaxed).max(end.saturating_sub(MOST));
+        last_lines(&self.stderr.read(start.min(end)..end))
     }
 
     /// Lets go of what a running task has printed too much. To be called now and then.
@@ -80,7 +83,7 @@ fn output(stdout: (Vec<u8>, u64), stderr: (Vec<u8>, u64)) -> TaskOutput {
 
 impl Stream {
     fn new() -> io::Result<Self> {
-        Ok(Self { file: os::files::in_memory(c"taskloom-output")?, seen: AtomicU64::new(0) })
+        Ok(Self { file: os::files::in_memory(c"taskloom-output")?, seen: AtomicU64::new(0), freed: AtomicU64::new(0) })
     }
 
     fn len(&self) -> u64 {
@@ -98,23 +101,32 @@ impl Stream {
         let kept = start.max(end.saturating_sub(MOST));
         let bytes = self.read(kept..end);
         self.seen.fetch_max(end, Ordering::Relaxed);
-        os::files::let_go(&self.file, end);
-        (bytes, kept - start)
+        self.let_go(end);
+        let dropped = end - start - bytes.len() as u64;
+        (bytes, dropped)
     }
 
+    /// What lies there, without what has been freed: its end.
     fn read(&self, place: Range<u64>) -> Vec<u8> {
         let mut bytes = vec![0; (place.end - place.start) as usize];
         // The worker may have cut its own file short.
-        match self.file.read_exact_at(&mut bytes, place.start) {
-            Ok(()) => bytes,
-            Err(_) => Vec::new(),
+        if self.file.read_exact_at(&mut bytes, place.start).is_err() {
+            return Vec::new();
         }
+        // A trim may have come before its reader, or between: the mark is set before anything is freed.
+        let freed = self.freed.load(Ordering::Acquire).clamp(place.start, place.end);
+        bytes.split_off((freed - place.start) as usize)
     }
 
     fn trim(&self) {
         if let Some(end) = self.len().checked_sub(2 * MOST) {
-            os::files::let_go(&self.file, end);
+            self.let_go(end);
         }
+    }
+
+    fn let_go(&self, end: u64) {
+        self.freed.fetch_max(end, Ordering::AcqRel);
+        os::files::let_go(&self.file, end);
     }
 }
 
@@ -145,6 +157,27 @@ mod tests {
         assert_eq!(output.stderr.len() as u64, MOST);
         assert_eq!(output.dropped, 4 * MOST + 3);
         assert!(output.stderr.ends_with(b"aaend"));
+    }
+
+    #[test]
+    fn what_was_freed_before_it_was_read_is_counted_as_dropped() {
+        let capture = Capture::new().unwrap();
+        (&capture.stdout.file).write_all(b"of a task whose end has not been heard").unwrap();
+        for _ in 0..3 {
+            (&capture.stdout.file).write_all(&vec![b'b'; MOST as usize]).unwrap();
+        }
+        capture.trim();
+        let output = capture.take((0, 9), (0, 0));
+        assert_eq!((&output.stdout[..], output.dropped), (&b""[..], 9));
+    }
+
+    #[test]
+    fn last_lines_are_those_that_nobody_was_told_of() {
+        let capture = Capture::new().unwrap();
+        (&capture.stderr.file).write_all(&[b'x'; 5000]).unwrap();
+        let _ = capture.take((0, 0), (0, 5000));
+        (&capture.stderr.file).write_all(b"dying words\n").unwrap();
+        assert_eq!(capture.last_lines(), ["dying words"]);
     }
 
     #[test]

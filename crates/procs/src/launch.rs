@@ -35,7 +35,7 @@ pub(crate) fn check_descriptors(workers: usize) -> Result<(), TaskError> {
     let Some(limit) = os::files::descriptor_limit() else { return Ok(()) };
     // Reading the directory takes one itself.
     let open = std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count().saturating_sub(1)) as u64;
-    let needed = open + DESCRIPTORS * (workers as u64 + 1);
+    let needed = DESCRIPTORS.saturating_mul((workers as u64).saturating_add(1)).saturating_add(open);
     if needed <= limit {
         return Ok(());
     }

@@ -24,8 +24,10 @@ use crate::os::{
 /// Lines of a record, and bytes of a line.
 const LINES: usize = 16;
 const LINE: usize = 4096;
-/// What is read at once, and the most that is read when a worker has died: what it left in the pipe.
+/// What is read at once.
 const PIECE: usize = 64 * 1024;
+/// Pieces that are read when a worker has died: as much as a pipe holds at most, whoever still writes to it.
+const LEFT: usize = 16;
 
 /// The last lines of this text.
 pub(crate) fn last_lines(text: &[u8]) -> Vec<String> {
@@ -88,7 +90,7 @@ impl Tail {
     /// Reads what is left, as far as it is there now: a grandchild may keep the pipe open. Gives the last lines.
     pub(crate) fn finish(&self) -> Vec<String> {
         let mut state = self.lock();
-        while state.read_piece() {}
+        let _ = (0..LEFT).all(|_| state.read_piece());
         state.pipe = None;
         state.lines.texts()
     }

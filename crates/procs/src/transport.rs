@@ -427,6 +427,23 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_packet_is_garbage_and_no_end() {
+        let (sender, receiver) = pair();
+        os::socket::write_raw(sender.fd(), b"").unwrap();
+        sender.send(b"behind it".to_vec()).unwrap();
+        os::socket::write_raw(sender.fd(), b"").unwrap();
+        assert!(matches!(receiver.receive(), Received::Garbage(_)));
+        assert_eq!(receiver.receive(), Received::Message(b"behind it".to_vec()));
+        assert!(matches!(receiver.receive(), Received::Garbage(_)));
+        os::socket::write_raw(sender.fd(), b"").unwrap();
+        sender.send(b"last words".to_vec()).unwrap();
+        drop(sender);
+        assert!(matches!(receiver.receive(), Received::Garbage(_)));
+        assert_eq!(receiver.receive(), Received::Message(b"last words".to_vec()));
+        assert_eq!(receiver.receive(), Received::End);
+    }
+
+    #[test]
     fn a_message_that_garbage_interrupts_is_put_together() {
         let (sender, receiver) = pair();
         sender.send_part(b"first, ".to_vec(), true).unwrap();

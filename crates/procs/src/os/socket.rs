@@ -7,15 +7,28 @@ use std::{
 
 use super::checked;
 
-/// The size of the packet at the front of a socket, and its first bytes; waits for one. `None` at the end of the stream.
+/// The size of the packet at the front of a socket, and its first bytes; waits for one. `None` at the end of the stream,
+/// which looks like a packet without a byte, but is told from one.
 pub(crate) fn peek(fd: RawFd, head: &mut [u8]) -> io::Result<Option<usize>> {
     // SAFETY: pointer and length are those of one slice, which is ours for the time of the call.
     let size = unsafe { libc::recv(fd, head.as_mut_ptr().cast(), head.len(), libc::MSG_PEEK | libc::MSG_TRUNC) };
     match usize::try_from(size) {
-        Ok(0) => Ok(None),
+        Ok(0) if has_ended(fd) => Ok(None),
         Ok(size) => Ok(Some(size)),
         Err(_) => Err(io::Error::last_os_error()),
     }
+}
+
+/// Whether a socket from which no byte came has ended. If it has not, what came is an empty packet.
+fn has_ended(fd: RawFd) -> bool {
+    let mut entry = libc::pollfd { fd, events: libc::POLLRDHUP, revents: 0 };
+    // SAFETY: the entry is ours and outlives the call; its number is given as one.
+    let found = unsafe { libc::poll(&raw mut entry, 1, 0) };
+    let mut left: libc::c_int = 0;
+    // SAFETY: `left` is ours and outlives the call, which writes to it and nothing else.
+    let told = unsafe { libc::ioctl(fd, libc::FIONREAD, &raw mut left) };
+    // Behind an empty packet there may be others, though nobody sends any more.
+    found != 0 && (told < 0 || left == 0)
 }
 
 /// Takes the packet at the front out of a socket.

@@ -18,11 +18,7 @@ pub(super) fn run(control: &Receiver, gate: &Gate, up: &Up) -> ! {
                     gate.recall(wanted, |returned| up.rare(&Rare::Returned(returned)));
                 }
                 Ok(Control::Cancel { token, item }) => gate.cancel(token, item),
-                Ok(Control::Condemn { token, item }) => {
-                    if gate.condemn(token, item) {
-                        up.rare(&Rare::Condemned);
-                    }
-                }
+                Ok(Control::Condemn { token, item }) => gate.condemn(token, item, || up.rare(&Rare::Condemned)),
                 Ok(Control::LogCredit(count)) => logger::credit(count),
                 // The parent is the same program: this cannot be.
                 Err(_) => os::process::kill_own_group(),

@@ -102,11 +102,14 @@ impl Gate {
         answer(wanted.into_iter().map(|(token, from)| (token, state.recall(token, from))).collect());
     }
 
-    /// If this item runs, no other will. The parent kills the process then, whatever this item still does.
-    pub(super) fn condemn(&self, token: u64, item: u32) -> bool {
+    /// If this item runs, no other will, and `answer` says so, before the item's end can be told. The parent
+    /// kills the process then, whatever this item still does.
+    pub(super) fn condemn(&self, token: u64, item: u32, answer: impl FnOnce()) {
         let mut state = self.lock();
         state.condemned |= state.running.is_some() && state.last == Some((token, item));
-        state.condemned
+        if state.condemned {
+            answer();
+        }
     }
 
     /// Tells a run to stop, if it still runs.

@@ -3,7 +3,7 @@
 //! ```text
 //!  data channel ──▶ runner (main thread): claim, Started, body, Done ──▶ up channel
 //!                      │ gate │
-//!  control channel ──▶ control thread: recall, cancel, log credit; its end is the end of the process
+//!  control channel ──▶ control thread: recall, cancel, condemn, log credit; its end is the end of the process
 //! ```
 //!
 //! A worker lives exactly as long as its parent holds the control channel.
