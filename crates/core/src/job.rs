@@ -137,9 +137,10 @@ impl Job {
     }
 
     /// The worker gave the items from `from` on back without having started them. They leave this
-    /// job and become one of their own, if anything is left of them to do.
+    /// job and become one of their own, if anything is left of them to do. What has begun stays, whatever the worker says.
     pub fn returned(&mut self, from: u32) -> Option<Self> {
-        let rest = self.split(from)?;
+        let begun = (from..self.len()).rev().find(|&item| self.work.has_begun(self.items.start + item, self.attempt));
+        let rest = self.split(begun.map_or(from, |item| item + 1))?;
         for item in rest.items.clone() {
             rest.work.returned(item, rest.attempt).follow(&rest.work, item);
         }

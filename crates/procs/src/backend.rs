@@ -405,6 +405,8 @@ impl Shared {
         let hopeless = building || !open || lane.failures >= MOST_FAILURES;
         let pause = Duration::from_millis(10) * 2_u32.pow(lane.failures.min(10));
         let _ = lane.vacate(if hopeless { Stage::Shut } else { Stage::VacantUntil(Instant::now() + pause) });
+        // What would have been this worker's is another's now.
+        books.call_back();
         let mut wanted = books.lanes.iter().filter(|lane| !lane.unwanted);
         let hopeless = open && (building || wanted.all(|lane| matches!(lane.stage, Stage::Shut)));
         drop(books);

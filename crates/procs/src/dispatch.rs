@@ -3,6 +3,8 @@
 //! Books only: everything here happens under one lock, sends nothing and calls nobody. Who changes
 //! the books ([`Pool`](crate::backend::Pool)'s methods) does afterwards what they tell it to do.
 
+mod places;
+
 use std::{
     collections::VecDeque,
     sync::Arc,
@@ -182,7 +184,7 @@ impl Books {
                 next: 0,
                 sent: false,
                 recall: false,
-                stop: None,
+                stops: Vec::new(),
             });
             jobs.push((token, job));
         }
@@ -192,18 +194,6 @@ impl Books {
             duty.unread.push_back((*first, sent));
         }
         (!jobs.is_empty() || !over.is_empty()).then_some(Load { line, jobs, over })
-    }
-
-    /// Has workers come back that left because there was no work; whether any has to be started for that.
-    pub(crate) fn call_back(&mut self) -> bool {
-        if !self.is_open() {
-            return false;
-        }
-        let coming =
-            |lane: &&Lane| matches!(lane.stage, Stage::Vacant | Stage::VacantUntil(_) | Stage::Starting { .. });
-        let missing = self.queue.len().saturating_sub(self.lanes.iter().filter(coming).count());
-        let away = self.lanes.iter_mut().filter(|lane| matches!(lane.stage, Stage::Away));
-        away.take(missing).map(|lane| lane.stage = Stage::Vacant).count() > 0
     }
 
     /// A load has left, or its worker is dead.
@@ -280,7 +270,8 @@ impl Books {
                         orders.push((line.clone(), Control::Cancel { token: at.0, item }));
                     }
                 } else if item >= flight.next {
-                    flight.stop = Some((item, grace));
+                    flight.stops.retain(|(known, _)| *known != item);
+                    flight.stops.push((item, grace));
                 }
             }
             lane.recall(wanted, &mut orders);
@@ -326,8 +317,8 @@ impl Books {
                         .filter(|flight| running.is_none() && (flight.next..flight.len).contains(&item));
                     let flight = flight.ok_or_else(|| nonsense(format!("item {item} of job {token} cannot start")))?;
                     flight.next = item + 1;
-                    let stop = flight.stop.filter(|(stop, _)| *stop == item);
-                    if let Some((_, grace)) = stop {
+                    let stop = flight.stops.iter().find(|(stop, _)| *stop == item);
+                    if let Some(&(_, grace)) = stop {
                         self.kills.extend(kill_later(Some(worker), (token, item), grace));
                     }
                     // It may start only now: the order comes behind whatever made it start. Or it had begun
@@ -344,6 +335,9 @@ impl Books {
                     let running =
                         running.ok_or_else(|| nonsense(format!("item {item} of job {token} does not run")))?;
                     duty.running = None;
+                    // They may be due in an hour.
+                    let is_void = |kill: &Kill| kill.worker == worker && kill.only_if == Some((token, item));
+                    self.kills.retain(|kill| kill.condemned || !is_void(kill));
                     let time = (now - running.since).as_secs_f64();
                     duty.pace = Some(duty.pace.map_or(time, |pace| pace + 0.3 * (time - pace)));
                 }
@@ -356,6 +350,13 @@ impl Books {
                     duty.flights.remove(flight);
                 }
                 Record::Rare(Rare::Returned(returned)) => {
+                    let duty = &mut lane.duty;
+                    let begun = returned
+                        .iter()
+                        .find(|(token, from)| duty.flight(*token).is_some_and(|flight| *from < flight.next));
+                    if let Some((token, from)) = begun {
+                        return Err(nonsense(format!("item {from} of job {token} cannot come back")));
+                    }
                     lane.duty.recalling = lane.duty.recalling.saturating_sub(returned.len());
                     for &(token, from) in returned {
                         if let Some(flight) = lane.duty.flight(token) {
@@ -364,18 +365,20 @@ impl Books {
                     }
                 }
                 Record::Rare(Rare::Leaving) => {
-                    lane.duty.retiring = true;
-                    lane.recall_all(orders);
+                    if !std::mem::replace(&mut lane.duty.retiring, true) {
+                        lane.recall_all(orders);
+                    }
                 }
                 &Record::Rare(Rare::Holding(bytes)) => lane.duty.held = bytes,
                 // It begins nothing any more: now the kill can hit nobody else.
                 Record::Rare(Rare::Condemned) => {
-                    let decided = self.kills.iter_mut().find(|kill| kill.worker == worker && kill.condemned);
-                    match decided {
-                        Some(kill) => {
+                    let mut kills = self.kills.iter_mut().filter(|kill| kill.worker == worker);
+                    match kills.find(|kill| kill.condemned || kill.only_if.is_none()) {
+                        Some(kill) if kill.condemned => {
                             kill.only_if = None;
                             kill.at = now;
                         }
+                        Some(_) => {}
                         // The item had ended by then: but so has the worker's use.
                         None => self.kills.push(Kill::new(worker, now, "it was told to begin nothing more")),
                     }
@@ -425,59 +428,6 @@ impl Books {
         orders
     }
 
-    /// Changes the number of places. Who is too many gives back what waits, and leaves when idle.
-    pub(crate) fn resize(&mut self, workers: usize) -> Vec<Order> {
-        let mut orders = Vec::new();
-        let places = self.lanes.len().max(workers);
-        self.lanes.resize_with(places, Lane::default);
-        for (slot, lane) in self.lanes.iter_mut().enumerate() {
-            let was_unwanted = std::mem::replace(&mut lane.unwanted, slot >= workers);
-            match lane.stage {
-                Stage::Vacant | Stage::VacantUntil(_) | Stage::Away if lane.unwanted => lane.stage = Stage::Shut,
-                Stage::Ready(_) if lane.unwanted => lane.recall_all(&mut orders),
-                Stage::Shut if was_unwanted && !lane.unwanted => lane.stage = Stage::Vacant,
-                _ => {}
-            }
-        }
-        orders
-    }
-
-    /// Idle workers that have no reason to stay; each is given once, and its place is free.
-    pub(crate) fn leavers(&mut self) -> Vec<Arc<Line>> {
-        let now = Instant::now();
-        let open = self.is_open();
-        let quiet = self.queue.is_empty();
-        let mut leaving = Vec::new();
-        for lane in self.lanes.iter_mut().filter(|lane| lane.duty.is_clear() && !lane.duty.accused) {
-            let Stage::Ready(line) = &lane.stage else { continue };
-            let duty = &lane.duty;
-            let is_old = duty.retiring || self.most_tasks.is_some_and(|most| duty.begun >= most);
-            let is_bored = || {
-                let until = duty.idle_since.zip(self.idle_timeout).and_then(|(since, limit)| since.checked_add(limit));
-                quiet && until.is_some_and(|until| until <= now)
-            };
-            let next = if !open || lane.unwanted || (is_old && self.one_shot) {
-                Stage::Shut
-            } else if is_old {
-                Stage::Vacant
-            } else if is_bored() {
-                Stage::Away
-            } else {
-                continue;
-            };
-            leaving.push(line.clone());
-            let _ = lane.vacate(next);
-        }
-        leaving
-    }
-
-    /// When the next worker will have been idle for too long.
-    pub(crate) fn next_leave(&self) -> Option<Instant> {
-        let limit = self.idle_timeout?;
-        let idle = self.lanes.iter().filter(|lane| lane.line().is_some()).filter_map(|lane| lane.duty.idle_since);
-        idle.min()?.checked_add(limit)
-    }
-
     /// What runs where, and since when.
     fn running(&self) -> impl Iterator<Item = (&Arc<Line>, Running)> {
         self.lanes.iter().filter_map(|lane| Some((lane.line()?, lane.duty.running?)))
@@ -501,14 +451,6 @@ impl Books {
     /// Whether a worker still runs what it was to be killed for.
     pub(crate) fn still_runs(&self, worker: u32, item: (u64, u32)) -> bool {
         self.running().any(|(line, running)| line.worker() == worker && running.item() == item)
-    }
-
-    /// Workers that are being started.
-    pub(crate) fn starting(&self) -> impl Iterator<Item = u32> {
-        self.lanes.iter().filter_map(|lane| match lane.stage {
-            Stage::Starting { worker } => Some(worker),
-            _ => None,
-        })
     }
 
     pub(crate) fn lane_of(&mut self, worker: u32) -> Option<&mut Lane> {

@@ -9,6 +9,7 @@ use std::{
     process::{ChildStdin, Command, Stdio},
     sync::{Arc, Once},
     thread,
+    time::Duration,
 };
 
 use taskloom_core::{
@@ -196,7 +197,7 @@ impl Game {
         let vital = Arc::new(Vital::new(0, 0, mark, Child::watch(process.id()).unwrap(), output));
         let config = Config {
             workers: 1,
-            start_timeout: std::time::Duration::from_secs(10),
+            start_timeout: Duration::from_secs(10),
             init: None,
             calling: Calling::Main,
             family: "0".to_owned(),
@@ -267,4 +268,67 @@ fn whatever_is_said_every_task_has_its_outcome_and_the_books_hold() {
         }
         game.end(handles);
     }
+}
+
+/// A game in which one task is with the worker.
+fn with_one_task() -> (Game, Handle<u64>) {
+    let game = Game::start();
+    let handle = game.pool.submit(nothing::task(1)).unwrap();
+    while game.shared.books().lanes[0].duty.flights.is_empty() {
+        thread::yield_now();
+    }
+    (game, handle)
+}
+
+#[test]
+fn what_has_begun_cannot_be_given_back() {
+    let (game, handle) = with_one_task();
+    let mut began = Records::default();
+    began.started(0, 0);
+    game.up.send(began.take()).unwrap();
+    game.up.send(Records::rare(&Rare::Returned(vec![(0, 0)]))).unwrap();
+    while !game.shared.books().lanes[0].duty.accused {
+        thread::yield_now();
+    }
+    // Another message, which is heard when what came before has been followed.
+    game.up.send(Records::rare(&Rare::Holding(7))).unwrap();
+    while game.shared.books().lanes[0].duty.held != 7 {
+        thread::yield_now();
+    }
+    assert!(game.shared.books().queue.is_empty(), "nobody else is to have it");
+    game.end(vec![handle]);
+}
+
+#[test]
+fn all_items_that_are_to_be_stopped_are_and_kills_end_with_their_item() {
+    let (game, handle) = with_one_task();
+    let mut books = game.shared.books();
+    let line = books.lanes[0].line().unwrap().clone();
+    let flight = &mut books.lanes[0].duty.flights[0];
+    (flight.first_id, flight.len) = (1000, 3);
+    for id in [1000, 1001, 1002] {
+        let _ = books.stop(id, Some(Duration::from_secs(3600)));
+    }
+    let orders = &mut Vec::new();
+    books.book(&line, &[Record::Started { token: 0, item: 0 }], orders).unwrap();
+    assert_eq!(books.kills.iter().filter_map(|kill| kill.only_if).collect::<Vec<_>>(), [(0, 0)]);
+    let done = Record::Done { token: 0, item: 0, outcome: Ok(b""), metrics: Metrics::default() };
+    books.book(&line, &[done], orders).unwrap();
+    assert!(books.kills.is_empty(), "nobody waits an hour for nothing");
+    drop(books);
+    game.end(vec![handle]);
+}
+
+#[test]
+fn what_is_said_again_and_again_is_heard_once() {
+    let (game, handle) = with_one_task();
+    let again = |rare: fn() -> Rare| (0..1000).map(|_| Record::Rare(rare())).collect::<Vec<_>>();
+    let mut books = game.shared.books();
+    let line = books.lanes[0].line().unwrap().clone();
+    let orders = &mut Vec::new();
+    books.book(&line, &again(|| Rare::Leaving), orders).unwrap();
+    books.book(&line, &again(|| Rare::Condemned), orders).unwrap();
+    assert!(orders.len() <= 1 && books.kills.len() == 1, "{} orders, {} kills", orders.len(), books.kills.len());
+    drop(books);
+    game.end(vec![handle]);
 }

@@ -43,7 +43,7 @@ pub(crate) struct Duty {
     pub(crate) begun: u64,
     /// Bytes of memory that it held before the present task.
     pub(crate) held: u64,
-    /// It holds too much memory: it gets no more work, and is replaced.
+    /// It holds too much memory, or is accused: it gets no more work, and is replaced.
     pub(crate) retiring: bool,
     /// It has sent what no worker sends, and will be killed.
     pub(crate) accused: bool,
@@ -79,8 +79,8 @@ pub(crate) struct Flight {
     pub(crate) sent: bool,
     /// It is to be recalled once it has left.
     pub(crate) recall: bool,
-    /// An item that is to be stopped, should it start nevertheless.
-    pub(crate) stop: Option<(u32, Duration)>,
+    /// Items that are to be stopped, should they start nevertheless, and the grace of each.
+    pub(crate) stops: Vec<(u32, Duration)>,
 }
 
 #[derive(Clone, Copy)]

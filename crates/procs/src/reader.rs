@@ -134,7 +134,8 @@ impl Reader<'_> {
             }
             for (at, record) in records.into_iter().enumerate() {
                 // What a liar says may be true: a body that has begun must not begin again.
-                if matches!(record, Record::Started { .. }) || lies.iter().all(|(lie, _)| *lie != at) {
+                let is_lie = lies.binary_search_by_key(&at, |(lie, _)| *lie).is_ok();
+                if !is_lie || matches!(record, Record::Started { .. }) {
                     self.follow(record);
                 }
             }

@@ -1,7 +1,8 @@
 //! Starts workers, watches them, kills and buries them: one thread for the life of the pool.
 //!
 //! It is the thread that starts workers because their parent-death signal follows the thread, not
-//! the process. It never waits for anybody's code: it sends nothing, calls no task's code, and its locks are short.
+//! the process. It never waits for anybody's code: what it sends finds room, it calls no task's code, and its locks are
+//! short.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -48,8 +49,10 @@ pub(crate) fn run(shared: &Arc<Shared>, tee: Tee) {
         readers: Vec::new(),
         next_worker: 0,
         looked: Instant::now(),
+        busy: false,
         oom_kills: OomKills::of_this_cgroup(),
         weighing: WEIGHING,
+        all_killed: false,
     };
     while !supervisor.is_done() {
         supervisor.start_workers();
@@ -57,6 +60,7 @@ pub(crate) fn run(shared: &Arc<Shared>, tee: Tee) {
         shared.let_go();
         supervisor.wait();
         supervisor.bury();
+        supervisor.look_around();
         supervisor.readers.retain(|reader| !reader.is_finished());
     }
     supervisor.leave();
@@ -93,9 +97,13 @@ struct Supervisor<'a> {
     readers: Vec<JoinHandle<()>>,
     next_worker: u32,
     looked: Instant,
+    /// Somebody had something to do before the last wait.
+    busy: bool,
     oom_kills: OomKills,
     /// How often running tasks' memory is looked at now.
     weighing: Duration,
+    /// The grace of the pool's end is over, and everybody has been killed.
+    all_killed: bool,
 }
 
 impl Supervisor<'_> {
@@ -148,6 +156,7 @@ impl Supervisor<'_> {
         // Nobody waits for a worker that is only being started.
         let unwanted: Vec<u32> = if books.is_open() { Vec::new() } else { books.starting().collect() };
         drop(books);
+        self.all_killed |= everybody;
         for (line, order) in condemned {
             // It may have to wait for a worker that is stopped: that is not for this thread.
             line.clone().send_patiently(move || line.order(&order));
@@ -176,13 +185,15 @@ impl Supervisor<'_> {
         let mut books = self.shared.books();
         let busy = books.lanes.iter().any(|lane| lane.is_busy());
         books.asleep = !busy;
+        self.busy = busy;
         let kills = books.kills.iter().map(|kill| kill.at);
         let starts = books.lanes.iter().filter_map(|lane| match lane.stage {
             Stage::VacantUntil(at) => Some(at),
             _ => None,
         });
         let end = match books.phase {
-            Phase::Closing { kill_at } => kill_at,
+            // Who has been killed may take its time to die.
+            Phase::Closing { kill_at } if !self.all_killed => kill_at,
             _ => None,
         };
         let leave = books.next_leave();
@@ -210,10 +221,6 @@ impl Supervisor<'_> {
         if weighed {
             self.weigh();
         }
-        if busy && self.looked.elapsed() >= TICK {
-            self.looked = Instant::now();
-            self.look_around();
-        }
     }
 
     /// This process did not run for a while, and its workers did: what they have said is heard before anybody is killed
@@ -231,8 +238,13 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Looks at all workers: those that were stopped, twice in a row, will not go on by themselves.
+    /// Looks at all workers, now and then: those that were stopped, twice in a row, will not go on by themselves.
     fn look_around(&mut self) {
+        if !self.busy || self.looked.elapsed() < TICK {
+            return;
+        }
+        self.looked = Instant::now();
+        // Our dead have been buried, and have claimed what was theirs.
         self.oom_kills.look();
         for charge in &mut self.charges {
             charge.vital.sample();
