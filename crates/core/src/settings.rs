@@ -38,7 +38,7 @@ pub struct Settings {
     pub metrics: bool,
     /// Most memory, in bytes, that a task may take beyond what its worker held when it began.
     pub memory_limit: Option<u64>,
-    /// A worker that holds more than so many bytes between two tasks is replaced.
+    /// A worker that holds so many bytes more between two tasks than at its start is replaced.
     pub recycle_above: Option<u64>,
     /// A worker is replaced when it has begun so many tasks.
     pub max_tasks_per_worker: Option<u64>,
@@ -205,7 +205,7 @@ macro_rules! pool_options {
             self
         }
 
-        /// Replaces a worker that holds more than so many bytes of memory between two tasks. By default
+        /// Replaces a worker that holds so many bytes of memory more between two tasks than at its start. By default
         /// half of the [`memory_limit`](Self::memory_limit), and without one never.
         #[must_use]
         pub fn recycle_above(mut self, bytes: u64) -> Self {

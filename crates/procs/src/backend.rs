@@ -20,7 +20,7 @@ use crate::{
     chaos::{self, Point},
     dispatch::{Books, Kill, Load, Order, Phase},
     entry::Calling,
-    lane::Stage,
+    lane::{Stage, pause},
     launch,
     line::{Line, Verdict, Vital},
     os::poll::Bell,
@@ -403,7 +403,7 @@ impl Shared {
         let lane = &mut books.lanes[slot as usize];
         lane.failures += 1;
         let hopeless = building || !open || lane.failures >= MOST_FAILURES;
-        let pause = Duration::from_millis(10) * 2_u32.pow(lane.failures.min(10));
+        let pause = pause(lane.failures);
         let _ = lane.vacate(if hopeless { Stage::Shut } else { Stage::VacantUntil(Instant::now() + pause) });
         // What would have been this worker's is another's now.
         books.call_back();

@@ -23,6 +23,7 @@ use crate::{
     backend::{Config, Shared},
     dispatch::Phase,
     entry::Calling,
+    lane::{Lane, Stage},
     line::{Line, Output, Vital},
     os::{counted::most_held, memory::OomKills, process::Child},
     reader::{self, Started},
@@ -211,7 +212,7 @@ impl Game {
         shared.books().phase = Phase::Open;
         let pool = Pool::new(shared.hub.clone(), Procs::new(shared.clone()));
         let [(data, data_ear), (control, control_ear), (up, heard)] = [pair(), pair(), pair()];
-        vital.listen([heard.fd(), data.fd()]);
+        vital.listen([heard.fd(), data.fd(), control.fd()]);
         let line = Arc::new(Line::new(vital.clone(), data, control));
         let (listening, about) = (shared.clone(), vital.clone());
         let reader = thread::spawn(move || reader::run(&listening, &about, || Ok(Started { line, up: heard })));
@@ -330,5 +331,23 @@ fn what_is_said_again_and_again_is_heard_once() {
     books.book(&line, &again(|| Rare::Condemned), orders).unwrap();
     assert!(orders.len() <= 1 && books.kills.len() == 1, "{} orders, {} kills", orders.len(), books.kills.len());
     drop(books);
+    game.end(vec![handle]);
+}
+
+#[test]
+fn who_left_comes_back_when_nobody_else_can() {
+    let game = Game::start();
+    while game.pool.backend().pids().is_empty() {
+        thread::yield_now();
+    }
+    let mut books = game.shared.books();
+    books.lanes[0].unwanted = true;
+    books.lanes.extend([Lane { stage: Stage::Away, ..Lane::default() }, Lane { failures: 4, ..Lane::default() }]);
+    books.lanes[2].stage = Stage::Starting { worker: 9 };
+    drop(books);
+    let handle = game.pool.submit(nothing::task(1)).unwrap();
+    assert!(matches!(game.shared.books().lanes[1].stage, Stage::Away), "somebody is on the way");
+    game.shared.start_failed(2, TaskError::Closed);
+    assert!(matches!(game.shared.books().lanes[1].stage, Stage::Vacant), "and has not come");
     game.end(vec![handle]);
 }

@@ -15,11 +15,21 @@ const MOST_UNREAD: usize = 32;
 /// wait there at all: they stay in the queue, from where any worker takes them.
 const WAITING_TIME: f64 = 0.004;
 
+/// Early deaths in a row after which the pause before the next worker grows no more: 1.3 s.
+const LONGEST_PAUSE: u32 = 7;
+
+/// How long nobody is started in a place after so many failures in a row.
+pub(crate) fn pause(failures: u32) -> Duration {
+    Duration::from_millis(10) * 2_u32.pow(failures.min(10))
+}
+
 #[derive(Default)]
 pub(crate) struct Lane {
     pub(crate) stage: Stage,
     /// Failed starts in a row.
     pub(crate) failures: u32,
+    /// Workers in a row that died before they had begun a task.
+    pub(crate) early_deaths: u32,
     /// The pool was made smaller: who is here leaves, and nobody comes.
     pub(crate) unwanted: bool,
     pub(crate) next_token: u64,
@@ -150,6 +160,15 @@ impl Lane {
     pub(crate) fn vacate(&mut self, stage: Stage) -> Duty {
         self.stage = if self.unwanted { Stage::Shut } else { stage };
         std::mem::take(&mut self.duty)
+    }
+
+    /// The worker is dead. Another one comes; not at once if one after the other dies without having done anything.
+    pub(crate) fn bereave(&mut self) -> Duty {
+        self.early_deaths = if self.duty.begun == 0 { self.early_deaths + 1 } else { 0 };
+        self.vacate(match self.early_deaths {
+            0 | 1 => Stage::Vacant,
+            deaths => Stage::VacantUntil(Instant::now() + pause(deaths.min(LONGEST_PAUSE))),
+        })
     }
 
     /// Recalls what waits of these tokens, each from an item on.

@@ -166,7 +166,7 @@ fn take_in(shared: &Shared, vital: &Arc<Vital>, server: Server, token: &str) -> 
         let _ = data.send(wire::encode(&Welcome::Refused));
     })?;
     vital.greeted.store(true, Ordering::Relaxed);
-    vital.listen([up.fd(), data.fd()]);
+    vital.listen([up.fd(), data.fd(), control.fd()]);
     let terms = Terms {
         pool: shared.hub.id(),
         worker: vital.worker,

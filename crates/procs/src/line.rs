@@ -58,8 +58,8 @@ pub(crate) enum Output {
 #[derive(Debug, Default)]
 struct VitalState {
     exit: Option<Exit>,
-    /// The descriptors of the up channel and the data channel, while they are open.
-    channels: Option<[RawFd; 2]>,
+    /// The descriptors of the channels, while they are open.
+    channels: Option<[RawFd; 3]>,
     verdict: Verdict,
 }
 
@@ -133,7 +133,7 @@ impl Vital {
     }
 
     /// From now on the worker's death ends these streams; at once if it is dead.
-    pub(crate) fn listen(&self, channels: [RawFd; 2]) {
+    pub(crate) fn listen(&self, channels: [RawFd; 3]) {
         let mut state = self.lock();
         state.channels = Some(channels);
         if state.exit.is_some() {
@@ -158,7 +158,8 @@ impl Vital {
     pub(crate) fn kill(&self, verdict: impl Into<Verdict>) {
         self.sample();
         let mut state = self.lock();
-        if state.exit.is_none() {
+        // If somebody else has taken its status its number may mean another process.
+        if state.exit.is_none() && self.child.doing() != Doing::Ended(None) {
             if state.verdict.text.is_empty() {
                 state.verdict = verdict.into();
             }

@@ -254,8 +254,9 @@ impl Reader<'_> {
         let mut books = self.shared.books();
         let closing = !books.is_open();
         let one_shot = books.one_shot;
-        let next = if closing || one_shot { Stage::Shut } else { Stage::Vacant };
-        let duty = books.lane_of(vital.worker).map(|lane| lane.vacate(next));
+        let ends = closing || one_shot;
+        let lane = books.lane_of(vital.worker);
+        let duty = lane.map(|lane| if ends { lane.vacate(Stage::Shut) } else { lane.bereave() });
         books.kills.retain(|kill| kill.worker != vital.worker);
         drop(books);
         let running = duty.and_then(|duty| duty.running);

@@ -352,3 +352,28 @@ fn a_task_that_ignores_its_time_is_killed() {
         assert_eq!(pool.submit(add::task(1, 1)).unwrap().join().unwrap(), 2);
     });
 }
+
+/// Initialises a worker that will die before it has done anything.
+#[task(state)]
+fn doomed(path: PathBuf) -> u32 {
+    append(path.display().to_string(), "came".to_owned());
+    thread::spawn(|| {
+        thread::sleep(Duration::from_millis(20));
+        std::process::exit(5)
+    });
+    0
+}
+
+#[test]
+fn workers_that_die_at_once_are_no_storm() {
+    within(60, || {
+        let path = std::env::temp_dir().join(format!("taskloom-doomed-{}", std::process::id()));
+        let came = || fs::read_to_string(&path).map_or(0, |text| text.lines().count());
+        let pool = taskloom_procs::pool().workers(1).init(doomed::task(path.clone())).build().unwrap();
+        eventually("three in a row", || came() >= 3);
+        thread::sleep(Duration::from_secs(1));
+        assert!(came() <= 9, "{} came", came());
+        drop(pool);
+        fs::remove_file(&path).unwrap();
+    });
+}

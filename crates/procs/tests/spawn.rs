@@ -2,7 +2,10 @@
 
 mod support;
 
-use std::{os::unix::process::ExitStatusExt, time::Duration};
+use std::{
+    os::unix::process::ExitStatusExt,
+    time::{Duration, Instant},
+};
 
 use support::*;
 use taskloom_procs::spawn;
@@ -25,10 +28,11 @@ fn a_process_runs_one_task_and_ends() {
 #[test]
 fn join_waits_for_the_process() {
     within(60, || {
-        let process = spawn(pid::task()).unwrap();
+        let start = Instant::now();
+        let process = spawn(nap::task(100)).unwrap();
         let pid = process.pid();
-        assert!(process.is_alive());
         process.join().unwrap();
+        assert!(start.elapsed() >= Duration::from_millis(100));
         assert!(!exists(pid));
     });
 }
