@@ -10,7 +10,7 @@ use crate::{
     scratch::{Scratch, eventually, lines},
     tasks::{
         End, Known, burns, double, ends, floods, insists, knows, knows_together, logs, logs_and_dies, notes_worker,
-        reports, until_told, waits,
+        reports, reports_late, until_told, waits,
     },
 };
 
@@ -213,6 +213,17 @@ pub fn context_events<H: Harness>() {
         gate.open();
         tasks.push((cancelled, Kind::Cancelled, "queued finished0"));
         tasks.extend(busy.map(|handle| (handle, Kind::Succeeded, "queued started1 finished1")));
+
+        // One that was left behind reports when it has long been over.
+        let (gate, reported) = (scratch.gate("late"), scratch.gate("reported"));
+        let brief = pool.with(Policy::new().timeout(Duration::from_millis(50)).grace(Duration::ZERO));
+        let late = brief.submit(reports_late::task(gate.clone(), reported.clone())).expect("accepted");
+        wait([&late], Until::All, None);
+        gate.open();
+        if pool.capabilities().abandons {
+            reported.wait_for(1);
+        }
+        tasks.push((late, Kind::TimedOut, "queued started1 finished1"));
     }
     let mapped: Vec<_> = pool.with(Policy::new().chunk(3)).map((0..10).map(double::task)).collect();
     assert!(mapped.iter().all(Result::is_ok));

@@ -170,6 +170,7 @@ pub fn life_closed<H: Harness>() {
         assert_eq!(pool.submit::<_, AsIs>(task).expect("accepted").join().expect("runs"), 42);
         assert_eq!(running.join().expect("runs"), 7);
         assert_eq!(queued.map(|handle| handle.join().expect("runs")), [2, 4]);
+        ends_full::<H>();
     }
     pool.join();
     is_closed(&pool);
@@ -180,6 +181,22 @@ pub fn life_closed<H: Harness>() {
     is_closed(&pool);
     drop(pool);
     is_closed(&view);
+}
+
+/// A pool that ends while its queue is full says that it is closed: who is told that it is full tries again.
+fn ends_full<H: Harness>() {
+    let scratch = Scratch::new();
+    let pool = Setup::workers(1).queue_items(2).build::<H>();
+    let (gate, running) = held(&scratch, &pool);
+    let running = running.handle();
+    eventually("it is known to run, and takes no room", || running.state() == State::Running);
+    let queued = [1, 2].map(|number| pool.try_submit(double::task(number)).expect("there is room"));
+    let view = View::clone(&pool);
+    let end = thread::spawn(move || view.join());
+    eventually("it is closed", || matches!(pool.try_submit(double::task(3)), Err(TrySubmitError::Closed(_))));
+    gate.open();
+    end.join().expect("does not panic");
+    assert_eq!(queued.map(|handle| handle.join().expect("runs")), [2, 4]);
 }
 
 fn is_closed<B: Backend>(view: &View<B>) {

@@ -304,4 +304,12 @@ pub fn map_fair<H: Harness>() {
         assert_eq!(results.next().expect("the last").expect("runs"), 700);
         assert!(results.next().is_none());
     }
+
+    // All in one chunk, and nothing else that could bring the other worker here.
+    let gate = scratch.gate("first");
+    let input = (0..20).map(|number| waits::task(if number == 0 { gate.clone() } else { open.clone() }, number));
+    let mut results = pool.with(Policy::new().chunk(20)).map_unordered(input);
+    assert!(results.by_ref().take(19).all(|number| number.expect("runs") > 0));
+    gate.open();
+    assert_eq!(results.next().expect("the last").expect("runs"), 0);
 }

@@ -480,6 +480,15 @@ pub fn reports(cx: &Context, steps: u64) -> u64 {
     steps
 }
 
+/// Waits at its gate, whatever it is told, then reports, and comes to the other gate.
+#[task]
+pub fn reports_late(cx: &Context, gate: Gate, reported: Gate) -> u64 {
+    gate.pass(|| false);
+    cx.progress(1, 1);
+    reported.arrive();
+    7
+}
+
 /// Uses at least so much processor time, then sleeps, then gives so many bytes.
 #[task]
 pub fn burns(cpu: Duration, sleep: Duration, bytes: Vec<u8>) -> Vec<u8> {
