@@ -8,7 +8,7 @@ use std::{
 };
 
 use taskloom::{
-    AsIs, Backend, Cancel, Handle, Kind, Policy, Pool, Retry, State, TaskError, TrySubmitError, Until, View,
+    AsIs, Backend, Cancel, Event, Handle, Kind, Policy, Pool, Retry, State, TaskError, TrySubmitError, Until, View,
     as_completed, wait,
 };
 
@@ -109,6 +109,20 @@ pub fn life_cancel_all<H: Harness>() {
         assert_eq!(pool.open_tasks(), 0);
         assert!(queued.into_iter().all(|handle| kind(&handle.join()) == Kind::Cancelled));
         assert_eq!(running.handle().join().expect("what it returns"), 7);
+    }
+
+    // One that rests before its next attempt is nobody's but the clock's.
+    if !at_once(&pool) {
+        let events = Events::default();
+        let pool = Setup::workers(1).events(&events).build::<H>();
+        let hour = Duration::from_secs(3600);
+        let again = pool.with(Policy::new().retry(Retry::failures(1).backoff(hour).longest_backoff(hour)));
+        let resting = again.submit(ends::task(End::Error, 1)).expect("accepted");
+        let rests = |event: &Event| matches!(event, Event::Retrying { .. });
+        eventually("it rests", || events.of(resting.id()).iter().any(rests));
+        pool.cancel_all(grace);
+        assert_eq!(pool.open_tasks(), 0);
+        assert!(matches!(resting.join(), Err(TaskError::Cancelled)));
     }
 
     // A task that does not listen is stopped, or left alone, when its time is over.
