@@ -28,10 +28,15 @@ impl Capture {
     }
 
     /// A task is done: what it has printed, if anything.
-    pub(super) fn end(&mut self, token: u64, item: u32) -> Option<Rare> {
+    pub(super) fn end(&self, token: u64, item: u32) -> Option<Rare> {
         // What stays in a buffer would be the next task's.
         let _ = io::stdout().flush();
         os::files::flush_c_streams();
+        self.so_far(token, item)
+    }
+
+    /// What a task has printed that is no more in any buffer, if anything.
+    pub(super) fn so_far(&self, token: u64, item: u32) -> Option<Rare> {
         let ends = self.ends();
         let [stdout, stderr] = [0, 1].map(|stream| (self.starts[stream], ends[stream]));
         (ends != self.starts).then_some(Rare::Printed { token, item, stdout, stderr })

@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     io::Write,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::{self, ThreadId},
 };
 
@@ -33,6 +33,7 @@ struct At {
     thread: ThreadId,
     up: Arc<Up>,
     item: Option<(u64, u32)>,
+    capture: Option<Capture>,
 }
 
 pub(super) fn run(
@@ -43,8 +44,8 @@ pub(super) fn run(
     thrift: Thrift,
     capture: Option<Capture>,
 ) -> ! {
-    set_at(Some(At { thread: thread::current().id(), up: up.clone(), item: None }));
-    let mut runner = Runner { worker, gate, up, thrift, capture, out: Records::default() };
+    *at() = Some(At { thread: thread::current().id(), up: up.clone(), item: None, capture });
+    let mut runner = Runner { worker, gate, up, thrift, out: Records::default() };
     loop {
         let Received::Message(message) = data.receive() else {
             // The control thread ends the process if the parent is gone; else our descriptors are.
@@ -73,7 +74,6 @@ struct Runner<'a> {
     gate: &'a Gate,
     up: Arc<Up>,
     thrift: Thrift,
-    capture: Option<Capture>,
     /// Records that the next message takes along: the end of an item goes with the start of the next.
     out: Records,
 }
@@ -107,9 +107,11 @@ impl Runner<'_> {
         self.out.started(token, item);
         self.flush();
         chaos::at(Point::Started);
-        set_item(Some((token, item)));
-        let Self { worker, capture, up, .. } = self;
-        capture.iter_mut().for_each(Capture::begin);
+        if let Some(at) = &mut *at() {
+            at.item = Some((token, item));
+            at.capture.iter_mut().for_each(Capture::begin);
+        }
+        let Self { worker, up, .. } = self;
         self.out.done(token, item, |out| {
             let (outcome, mut metrics) = batch.run(item, worker, run, out);
             if up.is_copy() {
@@ -119,13 +121,14 @@ impl Runner<'_> {
             if metrics.wall.is_some() {
                 metrics.peak_memory = os::memory::peak("self");
             }
-            if let Some(printed) = capture.as_mut().and_then(|capture| capture.end(token, item)) {
-                up.rare(&printed);
-            }
+            let printed = at().as_ref().and_then(|at| at.capture.as_ref()?.end(token, item));
+            printed.iter().for_each(|printed| up.rare(printed));
             (outcome, metrics)
         });
         chaos::at(Point::Done);
-        set_item(None);
+        if let Some(at) = &mut *at() {
+            at.item = None;
+        }
         self.gate.release();
         self.thrift.look(|news| self.out.append(&news));
         true
@@ -148,22 +151,20 @@ impl Runner<'_> {
     }
 }
 
-fn set_at(at: Option<At>) {
-    *AT.lock().unwrap_or_else(PoisonError::into_inner) = at;
-}
-
-fn set_item(item: Option<(u64, u32)>) {
-    if let Some(at) = &mut *AT.lock().unwrap_or_else(PoisonError::into_inner) {
-        at.item = item;
-    }
+fn at() -> MutexGuard<'static, Option<At>> {
+    // Nothing panics while it holds this lock.
+    AT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A task's panic is about to abort the process: its outcome is sent now.
 pub(super) fn last_words(panic: &Panic) {
-    let at = AT.lock().unwrap_or_else(PoisonError::into_inner);
+    let at = at();
     let Some((at, (token, item))) = at.as_ref().and_then(|at| Some((at, at.item?))) else { return };
     if at.thread == thread::current().id() {
         let mut records = Records::default();
+        // Not flushed: the panic may have come from inside of a print.
+        let printed = at.capture.as_ref().and_then(|capture| capture.so_far(token, item));
+        printed.iter().for_each(|printed| records.append(printed));
         records.done(token, item, |_| (Err(panic.clone().into()), Metrics::default()));
         at.up.send(records.take());
     }

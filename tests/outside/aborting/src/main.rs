@@ -41,6 +41,13 @@ fn panics_with_bomb() -> u64 {
 }
 
 #[task]
+fn prints_and_panics() -> u64 {
+    println!("a line");
+    eprint!("an error");
+    panic!("enough")
+}
+
+#[task]
 fn panics_elsewhere() -> u64 {
     thread::spawn(|| panic!("in a thread of its own")).join().map_or(1, |()| 2)
 }
@@ -91,6 +98,15 @@ fn main() -> Result<(), TaskError> {
         }
     }
     pool.join();
+
+    // What was printed before comes with the outcome.
+    let pool = taskloom_procs::pool().workers(1).capture_output(true).build()?;
+    let (sender, output) = std::sync::mpsc::channel();
+    let panicking = pool.submit(prints_and_panics::task())?;
+    panicking.on_done(move |finished| sender.send(finished.output.clone()).expect("somebody waits"));
+    assert_eq!(panic_of(panicking).message, "enough");
+    let output = output.recv().expect("a callback is called").expect("it has printed");
+    assert_eq!((&output.stdout[..], &output.stderr[..]), (&b"a line\n"[..], &b"an error"[..]));
     println!("aborting: every panic is its task's");
     Ok(())
 }
