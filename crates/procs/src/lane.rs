@@ -128,9 +128,10 @@ impl Lane {
         }
     }
 
-    /// Whether somebody has to look after the worker: it may be stopped, or stuck.
+    /// Whether somebody has to look after the worker: it may be stopped, or stuck. Also one that has only
+    /// to say that its last job has come to its end.
     pub(crate) fn is_busy(&self) -> bool {
-        matches!(self.stage, Stage::Starting { .. }) || !self.duty.is_idle()
+        matches!(self.stage, Stage::Starting { .. }) || !self.duty.is_clear()
     }
 
     /// How many more items the worker may get now, if its life is `most` tasks long.
@@ -238,5 +239,19 @@ impl Duty {
         while self.unread.front().is_some_and(|&(first, _)| first <= token) {
             self.unread.pop_front();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_still_has_to_say_that_a_job_has_ended_is_looked_after() {
+        let mut lane = Lane::default();
+        assert!(!lane.is_busy());
+        let gone = Flight { token: 0, first_id: 1, len: 0, next: 0, sent: true, recall: false, stops: Vec::new() };
+        lane.duty.flights.push_back(gone);
+        assert!(lane.duty.is_idle() && lane.is_busy());
     }
 }
