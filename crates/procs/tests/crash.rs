@@ -96,11 +96,19 @@ fn talk_and_die() {
     std::process::abort();
 }
 
+/// Leaves a copy of its worker behind, outside of the group, which holds the worker's channels open.
 #[task]
 fn fork_and_die() -> u32 {
     // SAFETY: the copy only sleeps.
-    if unsafe { libc::fork() } == 0 {
+    let copy = unsafe { libc::fork() };
+    if copy == 0 {
+        // SAFETY: takes nothing.
+        unsafe { libc::setsid() };
         thread::sleep(Duration::from_secs(600));
+    }
+    // SAFETY: takes a number; gives the group of that process.
+    while unsafe { libc::getpgid(copy) } != copy {
+        thread::yield_now();
     }
     std::process::exit(9);
 }
