@@ -19,6 +19,8 @@ pub struct Job {
     attempt: u32,
     items: Range<u32>,
     cargo: Option<Arc<Cargo>>,
+    /// Workers that ended while they were being given this.
+    wasted: u32,
 }
 
 /// The encoded arguments of a node's items, one behind the other.
@@ -38,7 +40,7 @@ impl Cargo {
 
 impl Job {
     pub(crate) fn new(work: Arc<dyn Work>, attempt: u32, items: Range<u32>, cargo: Option<Arc<Cargo>>) -> Self {
-        Self { work, attempt, items, cargo }
+        Self { work, attempt, items, cargo, wasted: 0 }
     }
 
     /// Id of the first item; the others follow.
@@ -84,6 +86,7 @@ impl Job {
             attempt: self.attempt,
             items: at..self.items.end,
             cargo: self.cargo.clone(),
+            wasted: self.wasted,
         };
         self.items.end = at;
         (!rest.items.is_empty()).then_some(rest)
@@ -159,6 +162,12 @@ impl Job {
             self.end(Spare::Nothing, &error(self.attempt));
         }
         rest
+    }
+
+    /// A worker has ended before it could begin any of this, with nothing else to do. Gives how many have so far.
+    pub fn wasted(&mut self) -> u32 {
+        self.wasted += 1;
+        self.wasted
     }
 
     /// Ends all open items with this error.

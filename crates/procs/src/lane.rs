@@ -28,7 +28,7 @@ pub(crate) struct Lane {
     pub(crate) stage: Stage,
     /// Failed starts in a row.
     pub(crate) failures: u32,
-    /// Workers in a row that died before they had begun a task.
+    /// Workers in a row that died before anything was sent to them.
     pub(crate) early_deaths: u32,
     /// The pool was made smaller: who is here leaves, and nobody comes.
     pub(crate) unwanted: bool,
@@ -165,7 +165,9 @@ impl Lane {
 
     /// The worker is dead. Another one comes; not at once if one after the other dies without having done anything.
     pub(crate) fn bereave(&mut self) -> Duty {
-        self.early_deaths = if self.duty.begun == 0 { self.early_deaths + 1 } else { 0 };
+        // One that was being sent to may have died of that: then the job counts it.
+        let early = self.duty.begun == 0 && self.duty.flights.is_empty();
+        self.early_deaths = if early { self.early_deaths + 1 } else { 0 };
         self.vacate(match self.early_deaths {
             0 | 1 => Stage::Vacant,
             deaths => Stage::VacantUntil(Instant::now() + pause(deaths.min(LONGEST_PAUSE))),

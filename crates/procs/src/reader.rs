@@ -20,6 +20,9 @@ use crate::{
 /// Why a worker is killed when its pool ends before its task.
 pub(crate) const POOL_ENDS: &str = "its pool ended";
 
+/// Workers that may die while they are sent the same job. One more, and its first item is to blame.
+const MOST_WASTED: u32 = 16;
+
 /// How long a worker that has closed its channel has for its end.
 const CLOSED_TIME: Duration = Duration::from_millis(500);
 
@@ -281,20 +284,30 @@ impl Reader<'_> {
         }
         let ended_with_pool = closing && exit.verdict.text == POOL_ENDS;
         let current = self.current.take().map(|(_, job)| job);
+        let blame = |attempt| {
+            if ended_with_pool {
+                return TaskError::Cancelled;
+            }
+            let mut death = death.clone();
+            death.attempt = attempt;
+            if exit.verdict.out_of_memory {
+                TaskError::OutOfMemory(Box::new(death))
+            } else {
+                TaskError::Crashed(Box::new(death))
+            }
+        };
         let mut rest = Vec::new();
+        // If nothing ran, the first in line may be what no worker survives being sent.
+        let mut suspected = running.is_none() && !ended_with_pool;
         for job in current.into_iter().chain(self.line.close()) {
-            rest.extend(job.died(|attempt| {
-                if ended_with_pool {
-                    return TaskError::Cancelled;
-                }
-                let mut death = death.clone();
-                death.attempt = attempt;
-                if exit.verdict.out_of_memory {
-                    TaskError::OutOfMemory(Box::new(death))
-                } else {
-                    TaskError::Crashed(Box::new(death))
-                }
-            }));
+            let Some(mut job) = job.died(blame) else { continue };
+            if std::mem::take(&mut suspected) && job.wasted() > MOST_WASTED {
+                rest.extend(job.split(1));
+                let error = blame(job.attempt());
+                job.fail(&error);
+            } else {
+                rest.push(job);
+            }
         }
         if one_shot {
             self.shared.give_up(StartError::new("the process ended before its task began").into());

@@ -52,7 +52,11 @@ pub(super) fn run(
             os::process::exit_now(EXIT_PROTOCOL);
         };
         match message.split_first() {
-            Some((&data::FRAMES, frames)) => runner.work_off(read(frames)),
+            Some((&data::FRAMES, frames)) => {
+                let batches = read(frames);
+                runner.thrift.receive(message.len(), |news| runner.out.append(&news));
+                runner.work_off(batches);
+            }
             Some((&data::EXIT, _)) => runner.leave(),
             _ => os::process::exit_now(EXIT_PROTOCOL),
         }

@@ -35,6 +35,14 @@ impl Thrift {
         Self { watched, most, told: held, looked: Instant::now(), leaving: false }
     }
 
+    /// A message of so many bytes has come: with the arguments of all its tasks.
+    pub(super) fn receive(&mut self, bytes: usize, tell: impl FnOnce(Rare)) {
+        if self.watched && bytes as u64 > CHANGE {
+            self.told = Self::held();
+            tell(Rare::Holding(self.told));
+        }
+    }
+
     /// A task is done.
     pub(super) fn look(&mut self, mut tell: impl FnMut(Rare)) {
         if !(self.watched || self.most.is_some()) || self.leaving || self.looked.elapsed() < SELDOM {
