@@ -1,9 +1,9 @@
 //! What goes between parent and worker: very much, very large, cut off, or nonsense.
 
-use std::{fs, process, thread};
+use std::{fs, process, thread, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use taskloom::{Event, State, TaskError, TrySubmitError, task};
+use taskloom::{Event, Handle, State, TaskError, TrySubmitError, task};
 use taskloom_tests::{
     harness::{Procs, Setup},
     journal::Events,
@@ -215,4 +215,22 @@ pub(crate) fn p26_large_argument() {
     let large = tight.submit(measures::task("x".repeat(letters))).expect("accepted");
     assert_eq!(large.join().expect("it arrives"), letters);
     assert_eq!(tight.submit(double::task(4)).expect("accepted").join().expect("goes on"), 8);
+
+    // It is more than a task may take, and costs its own task alone; half as much as a task may take arrives.
+    let poor = Setup::workers(1).memory_limit(64 << 20).build::<Procs>();
+    let tasks = [letters, 32 << 20].map(|letters| poor.submit(gorges::task("x".repeat(letters))).expect("accepted"));
+    let small: Vec<_> = (0..20).map(|n| poor.submit(double::task(n)).expect("accepted")).collect();
+    let [large, half] = tasks.map(Handle::join);
+    assert!(matches!(large, Err(TaskError::OutOfMemory(_))), "{large:?}");
+    assert_eq!(half.expect("it arrives"), 32 << 20);
+    for (number, handle) in (0..).zip(small) {
+        assert_eq!(handle.join().expect("unharmed"), 2 * number);
+    }
+}
+
+/// Takes its text, and some time to be seen with it.
+#[task]
+fn gorges(text: String) -> usize {
+    thread::sleep(Duration::from_millis(200));
+    text.len()
 }
