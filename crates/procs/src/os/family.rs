@@ -110,7 +110,14 @@ mod tests {
 
     #[test]
     fn who_is_marked_is_killed_and_nobody_else() {
-        let start = |mark: &str| Command::new("sleep").arg("60").env("MARK", mark).spawn().unwrap();
+        let start = |mark: &str| {
+            let child = Command::new("sleep").arg("60").env("MARK", mark).spawn().unwrap();
+            // The system shows the environment a moment after the program has begun.
+            while fs::read(format!("/proc/{}/environ", child.id())).unwrap().is_empty() {
+                std::thread::yield_now();
+            }
+            child
+        };
         let (mut ours, mut other) = (start("5f1c2b7a90d3e846"), start("0000000000000000"));
         assert_eq!(kill_marked("MARK", "5f1c2b7a90d3e846"), 1);
         assert!(!ours.wait().unwrap().success());
