@@ -30,6 +30,12 @@ const TICK: Duration = Duration::from_millis(200);
 /// A wait that took so much longer than it should: this process was stopped meanwhile, or its machine slept.
 const MISSED: Duration = Duration::from_millis(500);
 
+/// How often the memory of running tasks is looked at, if it is limited; four times as often once one has half of what it may.
+const WEIGHING: Duration = Duration::from_millis(20);
+
+/// How long a worker has to answer that it begins nothing any more.
+const CONDEMN_TIME: Duration = Duration::from_millis(20);
+
 /// A worker process that has not been buried.
 struct Charge {
     vital: Arc<Vital>,
@@ -65,12 +71,6 @@ pub(crate) fn run(shared: &Arc<Shared>, tee: Tee) {
     }
     supervisor.leave();
 }
-
-/// How often the memory of running tasks is looked at, if it is limited; four times as often once one has half of what it may.
-const WEIGHING: Duration = Duration::from_millis(20);
-
-/// How long a worker has to answer that it begins nothing any more.
-const CONDEMN_TIME: Duration = Duration::from_millis(20);
 
 /// Who is to be killed for an item is first asked to begin no other, so that the kill cannot hit one
 /// that came after it. Gives the kills to be carried out now, and whom to ask; the kills of those come

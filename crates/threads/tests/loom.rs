@@ -196,6 +196,20 @@ impl Crew {
     }
 }
 
+/// Every order of steps with up to three preemptions.
+fn check(body: impl Fn() + Sync + Send + 'static) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(body);
+}
+
+fn two_at_work(crew: &Arc<Crew>) -> [thread::JoinHandle<()>; 2] {
+    [0, 1].map(|_| {
+        let crew = crew.clone();
+        thread::spawn(move || crew.work())
+    })
+}
+
 #[test]
 fn a_sleeper_is_never_missed() {
     loom::model(|| {
@@ -210,14 +224,9 @@ fn a_sleeper_is_never_missed() {
 
 #[test]
 fn two_items_for_two_sleepers() {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.check(|| {
+    check(|| {
         let crew = Crew::new(2);
-        let workers = [0, 1].map(|_| {
-            let crew = crew.clone();
-            thread::spawn(move || crew.work())
-        });
+        let workers = two_at_work(&crew);
         crew.submit(1);
         crew.submit(2);
         crew.end(&[1, 2]);
@@ -227,9 +236,7 @@ fn two_items_for_two_sleepers() {
 
 #[test]
 fn what_a_waiting_task_waits_for_is_done_by_another() {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.check(|| {
+    check(|| {
         // The only place is taken by a task that waits for an item which comes before, while or after it begins to wait.
         let crew = Crew::new(1);
         let other = crew.clone();
@@ -250,15 +257,10 @@ fn what_a_waiting_task_waits_for_is_done_by_another() {
 
 #[test]
 fn who_is_too_many_takes_no_call_away() {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.check(|| {
+    check(|| {
         // Two sleepers; a third thread goes on with its task, before, while or after one of the two is called for an item.
         let crew = Crew::new(2);
-        let workers = [0, 1].map(|_| {
-            let crew = crew.clone();
-            thread::spawn(move || crew.work())
-        });
+        let workers = two_at_work(&crew);
         let other = crew.clone();
         let submitter = thread::spawn(move || other.submit(1));
         crew.resume();
@@ -270,15 +272,10 @@ fn who_is_too_many_takes_no_call_away() {
 
 #[test]
 fn a_sleeper_is_found_while_the_size_changes() {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.check(|| {
+    check(|| {
         // Two sleepers; one of them is called for an item before, while or after one becomes too many.
         let crew = Crew::new(2);
-        let workers = [0, 1].map(|_| {
-            let crew = crew.clone();
-            thread::spawn(move || crew.work())
-        });
+        let workers = two_at_work(&crew);
         let other = crew.clone();
         let submitter = thread::spawn(move || other.submit(1));
         crew.resize(1);
@@ -291,9 +288,7 @@ fn a_sleeper_is_found_while_the_size_changes() {
 
 #[test]
 fn one_more_finds_what_was_there_before() {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.check(|| {
+    check(|| {
         // The only place is taken by a task that goes on until an item is done, and does not say that it waits.
         let crew = Crew::new(1);
         let other = crew.clone();
@@ -306,9 +301,7 @@ fn one_more_finds_what_was_there_before() {
 
 #[test]
 fn work_that_comes_when_all_have_left_is_done() {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.check(|| {
+    check(|| {
         let crew = Crew::leaving_after(Some(Duration::ZERO), 1);
         let other = crew.clone();
         let worker = thread::spawn(move || other.work());
