@@ -34,7 +34,9 @@ usage: cargo xtask TASK [ARGS…]
   check [--fix] [--list] [NAME…]
                                 everything that has to hold besides the tests; --fix formats and repairs first,
                                 --list names the checks, NAME runs only those
-  bench [--quick] [--only NAME] the benchmarks, in a release build
+  bench [--quick] [--only NAME] [--json FILE] [--markdown]
+                                ours beside peers and limits, in a release build; NAME is P1 to P11 or a word,
+                                --markdown writes the table of docs/performance.md
   chaos [--minutes N] [--seed S] [--round K] [--verbose]
                                 kills, stops and garbles worker processes at random places of the protocol, and checks
                                 that nothing is lost, run twice or left; 1 minute unless told otherwise

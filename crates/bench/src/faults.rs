@@ -22,10 +22,9 @@ use crate::{
     Plan,
     compare::{Row, median, mib, time_text},
     memory::{grown_elsewhere, resident},
+    procs::{WORKERS, start_and_wait},
     tasks::next,
 };
-
-const WORKERS: usize = 2;
 
 /// Computes for so many steps.
 #[task]
@@ -85,9 +84,10 @@ pub(crate) fn kills(plan: &Plan) -> Result<Vec<Row>> {
         crashed += stormy.crashed;
         tasks += stormy.tasks;
     }
-    let [ours, peer] = [ours, possible].map(|rates| format!("{:.0}/s", median(&rates).unwrap_or_default()));
+    let [ours, theirs] = [ours, possible].map(|rates| format!("{:.0}/s", median(&rates).unwrap_or_default()));
     let note = format!("goodput; {killed} kills, {crashed} of them in a task; all {tasks} handles completed");
-    Ok(vec![Row { what: "procs, 2 workers being killed / undisturbed".to_owned(), ours, peer, ratios, note }])
+    let row = Row::note("procs, 2 workers being killed", ours, note);
+    Ok(vec![Row { versus: "undisturbed".to_owned(), theirs, figures: ratios, ..row }])
 }
 
 /// How many steps take about so long, on a core of its own.
@@ -237,19 +237,13 @@ pub(crate) fn replacement(plan: &Plan) -> Result<Vec<Row>> {
     }
     fs::remove_file(&noted)?;
     let [ours_typical, limit_typical] = [&ours, &limit].map(|times| median(times).unwrap_or_default());
+    let row = Row::note("procs, death to next task", time_text(ours_typical), format!("medians of {}", ours.len()));
     Ok(vec![Row {
-        what: "procs, death to next task / fork, exec and wait".to_owned(),
-        ours: time_text(ours_typical),
-        peer: time_text(limit_typical),
-        ratios: vec![ours_typical / limit_typical],
-        note: format!("medians of {}", ours.len()),
+        versus: "fork, exec and wait".to_owned(),
+        theirs: time_text(limit_typical),
+        figures: vec![ours_typical / limit_typical],
+        ..row
     }])
-}
-
-fn start_and_wait() -> Result<()> {
-    let status = Command::new("/proc/self/exe").arg("--end-at-once").stdin(Stdio::null()).status()?;
-    ensure!(status.success(), "it ended with {status}");
-    Ok(())
 }
 
 /// How much later than its limit and its grace period a task is reported that does not listen, and the next one begins.
@@ -271,8 +265,8 @@ pub(crate) fn timeout(plan: &Plan) -> Result<Vec<Row>> {
     let late = |times: &[f64]| format!("{:+.1} ms", 1e3 * (median(times).unwrap_or_default() - least));
     let note = "medians, against limit + grace, of a task that does not listen";
     Ok(vec![
-        Row::note("procs, a time-out is reported", late(&reported), "", note),
-        Row::note("procs, its worker has been replaced", late(&again), "", note),
+        Row::note("procs, a time-out is reported", late(&reported), note),
+        Row::note("procs, its worker has been replaced", late(&again), note),
     ])
 }
 
@@ -302,7 +296,6 @@ pub(crate) fn memory_limit(plan: &Plan) -> Result<Vec<Row>> {
     Ok(vec![Row::note(
         "procs, memory taken beyond a limit of 256 MiB",
         format!("{typical:.0} MiB"),
-        "",
         format!("at most {most:.0} MiB; of a task that takes as fast as it can"),
     )])
 }
@@ -312,7 +305,7 @@ pub(crate) fn deaths_memory(plan: &Plan) -> Result<Vec<Row>> {
     let deaths = plan.tasks(10_000);
     let grown = grown_elsewhere(&["--deaths", &deaths.to_string()])?;
     let what = format!("procs, {deaths} deaths");
-    Ok(vec![Row::note(what, format!("{:.1} MiB", mib(grown)), "", "growth of the parent's resident memory")])
+    Ok(vec![Row::note(what, format!("{:.1} MiB", mib(grown)), "growth of the parent's resident memory")])
 }
 
 /// What [`deaths_memory`] runs in a process of its own: prints by how many bytes it grew.

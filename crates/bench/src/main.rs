@@ -1,18 +1,27 @@
 //! Taskloom beside its peers, as ratios inside one run.
 //!
 //! ```text
-//! cargo xtask bench [--quick] [--only WORD] [--json FILE]
+//! cargo xtask bench [--quick] [--only WORD] [--json FILE] [--markdown]
 //! ```
 //!
-//! Each measure runs ours and the peer in turn, several rounds, and prints the median of the
-//! rounds' ratios with their range. Figures are for reading, never for passing or failing.
+//! Each measure runs ours and its peers in turn, several rounds, and prints the median of the rounds' ratios with
+//! their range. `P1` to `P11` have goals, and the table says which are met; no figure makes the program fail.
+//! What is measured, and why: `docs/performance.md`, whose table `--markdown` writes.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+mod bytes;
 mod compare;
 mod faults;
+mod growth;
+mod idle;
+#[allow(unsafe_code, reason = "shared memory")]
+mod limits;
 mod memory;
+mod pingpong;
 mod procs;
+mod python;
+mod report;
 mod supervision;
 mod tasks;
 mod threads;
@@ -29,6 +38,7 @@ pub(crate) struct Plan {
     pub(crate) quick: bool,
     only: Option<String>,
     json: Option<PathBuf>,
+    markdown: bool,
 }
 
 impl Plan {
@@ -42,76 +52,102 @@ impl Plan {
     }
 }
 
-/// A measure: its name, and what it does.
-type Measure = (&'static str, fn(&Plan) -> Result<Vec<Row>>);
+/// A measure: its number in the plan, its name, and what it does.
+struct Measure {
+    id: &'static str,
+    name: &'static str,
+    run: fn(&Plan) -> Result<Vec<Row>>,
+}
+
+const fn measure(id: &'static str, name: &'static str, run: fn(&Plan) -> Result<Vec<Row>>) -> Measure {
+    Measure { id, name, run }
+}
 
 const MEASURES: &[Measure] = &[
-    ("threads-rate", threads::rate),
-    ("threads-round-trip", threads::round_trip),
-    ("procs-round-trip", procs::round_trip),
-    ("procs-rate", procs::rate),
-    ("procs-pending", procs::pending),
-    ("procs-map", procs::map),
-    ("procs-start", procs::start),
-    ("kills", faults::kills),
-    ("replacement", faults::replacement),
-    ("timeout", faults::timeout),
-    ("deaths-memory", faults::deaths_memory),
-    ("memory-limit", faults::memory_limit),
-    ("supervision", supervision::instructions),
-    ("memory-worker", memory::worker),
-    ("memory-map", memory::lazy_map),
+    measure("P1", "procs-round-trip", procs::round_trip),
+    measure("P2", "procs-rate", procs::rate),
+    measure("P3", "procs-map", procs::map),
+    measure("P4", "procs-bytes", bytes::large),
+    measure("P5", "procs-start", procs::start),
+    measure("P6", "threads-rate", threads::rate),
+    measure("P7", "threads-round-trip", threads::round_trip),
+    measure("P8", "threads-waiting", threads::waiting),
+    measure("P9", "growth", growth::growth),
+    measure("P10", "memory-worker", memory::worker),
+    measure("P11", "idle", idle::idle),
+    measure("", "busy", idle::busy),
+    measure("", "procs-pending", procs::pending),
+    measure("", "kills", faults::kills),
+    measure("", "replacement", faults::replacement),
+    measure("", "timeout", faults::timeout),
+    measure("", "deaths-memory", faults::deaths_memory),
+    measure("", "memory-limit", faults::memory_limit),
+    measure("", "supervision", supervision::instructions),
+    measure("", "memory-map", memory::lazy_map),
 ];
+
+impl Measure {
+    /// A measure's number means it alone; any other word, all whose names have it.
+    fn is_meant(&self, word: &str) -> bool {
+        self.id.eq_ignore_ascii_case(word) || self.name.contains(word)
+    }
+}
 
 fn main() -> Result<ExitCode> {
     taskloom::init();
     procspawn::init();
     let mut args = std::env::args().skip(1);
-    let mut plan = Plan { quick: false, only: None, json: None };
+    let mut plan = Plan { quick: false, only: None, json: None, markdown: false };
     while let Some(arg) = args.next() {
         match &*arg {
             "--quick" => plan.quick = true,
             "--only" => plan.only = Some(args.next().context("--only needs a word")?),
             "--json" => plan.json = Some(args.next().context("--json needs a file")?.into()),
             // What must not be mixed with other measures runs in a process of its own.
-            "--end-at-once" => return Ok(ExitCode::SUCCESS),
-            "--peer-pending" => return procs::peer_pending(args.next().context("how many?")?.parse()?),
-            "--deaths" => return faults::die(args.next().context("how many?")?.parse()?),
-            "--counted" => {
-                let [backend, limits] = [args.next(), args.next()].map(Option::unwrap_or_default);
-                return supervision::counted(&backend, &limits, args.next().context("how many?")?.parse()?);
-            }
-            "--grow" => {
-                return memory::grow(
-                    &args.next().context("which backend?")?,
-                    args.next().context("how many?")?.parse()?,
-                );
-            }
-            other => bail!("unknown argument `{other}`; there are --quick, --only WORD and --json FILE"),
+            "--markdown" => plan.markdown = true,
+            other => return part(other, &mut args),
         }
     }
     let chosen: Vec<_> =
-        MEASURES.iter().filter(|(name, _)| plan.only.as_ref().is_none_or(|word| name.contains(&**word))).collect();
+        MEASURES.iter().filter(|measure| plan.only.as_ref().is_none_or(|word| measure.is_meant(word))).collect();
     if chosen.is_empty() {
-        bail!(
-            "no measure has that word; there are {}",
-            MEASURES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
-        );
+        let names: Vec<_> = MEASURES.iter().map(|measure| measure.name).collect();
+        bail!("no measure has that word; there are P1 to P11, {}", names.join(", "));
     }
-    println!("{} cores; ratios are ours to the peer's, medians of {} rounds with their range", cores(), plan.rounds());
-    println!("{:<44} {:>12} {:>12} {:>8}  range", "measure", "ours", "peer", "ratio");
-    let mut rows = Vec::new();
-    for (name, measure) in chosen {
-        for row in measure(&plan).with_context(|| format!("measuring {name}"))? {
-            println!("{row}");
-            rows.push(row.to_json(name));
+    println!("{}; ratios are ours to the peer's, medians of up to {} rounds\n", report::machine(), plan.rounds());
+    println!("{}", if plan.markdown { report::markdown_head() } else { report::head() });
+    let (mut rows, mut json) = (Vec::new(), Vec::new());
+    for measure in chosen {
+        for row in (measure.run)(&plan).with_context(|| format!("measuring {}", measure.name))? {
+            println!("{}", if plan.markdown { row.markdown() } else { row.line() });
+            json.push(row.json(measure.name));
+            rows.push(row);
         }
     }
+    println!("\n{}", report::summary(&rows));
     if let Some(path) = &plan.json {
-        std::fs::write(path, serde_json::to_string_pretty(&rows)?)
+        std::fs::write(path, serde_json::to_string_pretty(&json)?)
             .with_context(|| format!("writing {}", path.display()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What must not be mixed with other measures runs in a process of its own, and so does the other side of some.
+fn part(name: &str, args: &mut impl Iterator<Item = String>) -> Result<ExitCode> {
+    let mut word = || args.next().with_context(|| format!("{name} needs more words"));
+    match name {
+        "--end-at-once" => Ok(ExitCode::SUCCESS),
+        "--rest" => memory::rest("ready"),
+        "--idle" => idle::pool(&word()?, word()?.parse()?),
+        "--peer-pending" => procs::peer_pending(word()?.parse()?),
+        "--deaths" => faults::die(word()?.parse()?),
+        "--counted" => supervision::counted(&word()?, &word()?, word()?.parse()?),
+        "--grow" => memory::grow(&word()?, word()?.parse()?),
+        "--pong" => pingpong::pong(&word()?),
+        "--echo" => pingpong::echo(),
+        "--channel" => pingpong::channel(word()?, word()?.parse()?),
+        other => bail!("unknown argument `{other}`; there are --quick, --only WORD, --json FILE and --markdown"),
+    }
 }
 
 fn cores() -> usize {

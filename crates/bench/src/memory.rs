@@ -2,43 +2,87 @@
 
 use std::{
     fs,
-    process::{Command, ExitCode},
+    io::{BufRead, BufReader, Read},
+    process::{Child, Command, ExitCode, Stdio},
     sync::{Arc, Mutex},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use taskloom::{Event, procs};
+use taskloom::{Event, Pool, procs};
 
 use crate::{
     Plan,
-    compare::{Row, mib},
-    tasks::next,
-    threads::checked,
+    compare::{Bound, Row, mib},
+    tasks::{self, next, submit_and_join},
 };
 
-/// Private memory of one idle worker.
-pub(crate) fn worker(_: &Plan) -> Result<Vec<Row>> {
-    let pids = Arc::new(Mutex::new(Vec::new()));
+/// P10: private memory of one idle worker, beyond that of this program when it does nothing.
+pub(crate) fn worker(plan: &Plan) -> Result<Vec<Row>> {
+    let what = "procs, one idle worker";
+    let mut beyond = Vec::new();
+    for _ in 0..plan.rounds() {
+        let (pool, pids) = with_pids(1)?;
+        submit_and_join(&pool, 1000)?;
+        let pid = *pids.lock().expect("nobody panics with it").first().context("no worker was announced")?;
+        let resting = Resting::start(&["--rest"])?;
+        beyond.push(mib(private_memory(pid)?) - mib(private_memory(resting.pid())?));
+    }
+    let row = Row::note(what, "", "private memory beyond that of the program at rest").id("P10");
+    Ok(vec![row.judged(beyond, "MiB", Bound::AtMost(3.0), Bound::AtMost(1.0))])
+}
+
+/// Process ids of a pool's workers, as they are announced.
+type Pids = Arc<Mutex<Vec<u32>>>;
+
+/// A pool, and the process ids of its workers.
+pub(crate) fn with_pids(workers: usize) -> Result<(Pool<procs::Procs>, Pids)> {
+    let pids = Pids::default();
     let seen = pids.clone();
     let pool = procs::pool()
-        .workers(1)
+        .workers(workers)
         .on_event(move |event| {
             if let Event::WorkerStarted { pid, .. } = event {
                 seen.lock().expect("nobody panics with it").push(*pid);
             }
         })
         .build()?;
-    for i in 0..1000 {
-        pool.submit(next::task(i))?.join()?;
+    Ok((pool, pids))
+}
+
+/// This program in another process, at rest until it is dropped.
+pub(crate) struct Resting {
+    child: Child,
+    /// What it said when it was ready.
+    pub(crate) said: String,
+}
+
+impl Resting {
+    pub(crate) fn start(args: &[&str]) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        let mut child = command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut said = String::new();
+        BufReader::new(child.stdout.take().context("it has an output")?).read_line(&mut said)?;
+        ensure!(!said.is_empty(), "{args:?} failed");
+        Ok(Self { child, said })
     }
-    let pid = *pids.lock().expect("nobody panics with it").first().context("no worker was announced")?;
-    let private = private_memory(pid)?;
-    Ok(vec![Row::note(
-        "procs, one idle worker",
-        format!("{:.1} MiB", mib(private)),
-        "",
-        "private memory, its program's own included",
-    )])
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Resting {
+    fn drop(&mut self) {
+        // It ends with its input, which `wait` closes.
+        let _ = self.child.wait();
+    }
+}
+
+/// What [`Resting`] runs: says so, and waits until its input ends.
+pub(crate) fn rest(words: &str) -> Result<ExitCode> {
+    println!("{words}");
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// How much a lazy map over many tasks grows this process.
@@ -48,7 +92,7 @@ pub(crate) fn lazy_map(plan: &Plan) -> Result<Vec<Row>> {
         .map(|backend| {
             let grown = grown_elsewhere(&["--grow", backend, &tasks.to_string()])?;
             let what = format!("{backend}, lazy map over {tasks} tasks");
-            Ok(Row::note(what, format!("{:.1} MiB", mib(grown)), "", "highest growth of the parent's resident memory"))
+            Ok(Row::note(what, format!("{:.1} MiB", mib(grown)), "highest growth of the parent's resident memory"))
         })
         .into_iter()
         .collect()
@@ -66,11 +110,7 @@ pub(crate) fn grow(backend: &str, tasks: usize) -> Result<ExitCode> {
     let pool = taskloom::pool(backend)?.workers(2).build()?;
     pool.submit(next::task(0))?.join()?;
     let before = resident("VmRSS:")?;
-    let mut sum = 0;
-    for result in pool.map((0..tasks as u64).map(next::task)) {
-        sum += result?;
-    }
-    checked(tasks, sum)?;
+    tasks::map(&pool, tasks)?;
     println!("{}", resident("VmHWM:")?.saturating_sub(before));
     Ok(ExitCode::SUCCESS)
 }

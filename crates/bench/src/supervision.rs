@@ -8,24 +8,23 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use taskloom::Policy;
 
-use crate::{Plan, compare::Row, tasks::next, threads::checked};
+use crate::{Plan, compare::Row, tasks::one_by_one};
 
 /// Instructions of a task, there and back, with all limits and without any.
 pub(crate) fn instructions(plan: &Plan) -> Result<Vec<Row>> {
     let tasks = plan.tasks(20_000);
     let rows = ["inline", "threads", "procs"].map(|backend| {
-        let what = format!("{backend}, instructions of a task, limits / none");
+        let what = format!("{backend}, instructions of a task with limits");
         let counted = count(backend, "limits", tasks)
             .and_then(|(with, _)| count(backend, "none", tasks).map(|(without, how)| (with, without, how)));
         match counted {
             Ok((with, without, how)) => Row {
-                what,
-                ours: format!("{with:.0}"),
-                peer: format!("{without:.0}"),
-                ratios: vec![with / without],
-                note: how.to_owned(),
+                versus: "without limits".to_owned(),
+                theirs: format!("{without:.0}"),
+                figures: vec![with / without],
+                ..Row::note(what, format!("{with:.0}"), how)
             },
-            Err(why) => Row::note(what, "", "", format!("not run: {why:#}")),
+            Err(why) => Row::note(what, "", format!("not run: {why:#}")),
         }
     });
     Ok(rows.into())
@@ -83,11 +82,7 @@ pub(crate) fn counted(backend: &str, limits: &str, tasks: usize) -> Result<ExitC
     };
     let pool = builder.build()?;
     let view = pool.with(policy);
-    let mut sum = 0;
-    for i in 0..tasks as u64 {
-        sum += view.submit(next::task(i))?.join()?;
-    }
-    checked(tasks, sum)?;
+    one_by_one(&view, tasks)?;
     Ok(ExitCode::SUCCESS)
 }
 
