@@ -8,7 +8,8 @@ use std::{
 };
 
 use taskloom_core::{
-    Codec, Context, Data, InProcess, Pool, PortableTask, Postcard, Registry, TaskDef, TaskError, inline, register, task,
+    Codec, Context, Data, Encoded, InProcess, Payload, Pool, PortableTask, Postcard, Registry, TaskDef, TaskError,
+    inline, register, task,
 };
 
 fn pool() -> Pool<impl InProcess> {
@@ -62,9 +63,10 @@ fn the_registry_knows_names_places_and_documentation() {
 
 #[test]
 fn arguments_survive_bytes_and_json() {
-    let mut bytes = Vec::new();
-    add::task(3, 4).encode(&mut bytes).unwrap();
-    let mut rest = &bytes[..];
+    let mut payload = Payload::new();
+    add::task(3, 4).encode(&mut payload).unwrap();
+    let (bytes, bodies) = payload.into_parts();
+    let mut rest = Encoded::new(&bytes, bodies);
     let back = add::decode(&mut rest).unwrap();
     assert!(rest.is_empty());
     assert_eq!(pool().submit(back).unwrap().join().unwrap(), 7);
@@ -353,9 +355,9 @@ fn names_of_the_program_do_not_get_in_the_way() {
 
 #[test]
 fn bytes_are_the_arguments_one_after_the_other() {
-    let (mut bytes, mut expected) = (Vec::new(), Vec::new());
+    let (mut bytes, mut expected) = (Payload::new(), Payload::new());
     r#match::task("a".into(), None).encode(&mut bytes).unwrap();
     Data::encode::<Postcard>(&"a".to_owned(), &mut expected).unwrap();
     Postcard::encode(&None::<BTreeMap<String, Vec<u8>>>, &mut expected).unwrap();
-    assert_eq!(bytes, expected);
+    assert_eq!(bytes.into_parts(), expected.into_parts());
 }

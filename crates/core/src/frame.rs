@@ -1,17 +1,17 @@
 //! Jobs as bytes: written in the parent, run in the worker.
 //!
 //! ```text
-//! frame = head (postcard) , { length (u64, little endian; u64::MAX if it is over) , arguments } per item
+//! frame = head (postcard) , { extent (its bytes are u64::MAX if the item is over) , arguments } per item
 //! ```
 //!
-//! Backends carry frames and know only their own token in them. Both sides are the same program.
+//! Bodies of the arguments stand beside, in order. Backends carry frames and know only their own token in them. Both sides are the same program.
 
 use std::{ops::Range, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    codec::{Codec, CodecFault, Postcard},
+    codec::{CodecFault, Encoded, Extent, Payload, Postcard},
     context::{Context, Link, RunId, seed_of},
     error::TaskError,
     event::Metrics,
@@ -36,8 +36,8 @@ struct FrameHead {
     count: u32,
 }
 
-/// In place of a length: the item is over, and its arguments are not here.
-const OVER: u64 = u64::MAX;
+/// In place of an extent: the item is over, and its arguments are not here.
+const OVER: Extent = Extent { bytes: usize::MAX, bodies: 0 };
 
 pub(crate) fn write(
     head: &Head,
@@ -46,7 +46,7 @@ pub(crate) fn write(
     items: Range<u32>,
     cargo: &Cargo,
     is_sent: impl Fn(u32) -> bool,
-    out: &mut Vec<u8>,
+    out: &mut Payload,
 ) {
     let hub = &head.core.hub;
     let frame = FrameHead {
@@ -61,15 +61,15 @@ pub(crate) fn write(
         count: items.len() as u32,
     };
     // Plain numbers: nothing in them can be refused.
-    Postcard::encode(&frame, out).expect("a frame's head can be encoded");
+    Postcard::append(&frame, out.bytes_mut()).expect("a frame's head can be encoded");
     for item in items {
-        if !is_sent(item) {
-            out.extend_from_slice(&OVER.to_le_bytes());
-            continue;
+        if is_sent(item) {
+            let args = cargo.args(item);
+            out.bytes_mut().extend_from_slice(&args.left().to_le_bytes());
+            out.append(args);
+        } else {
+            out.bytes_mut().extend_from_slice(&OVER.to_le_bytes());
         }
-        let args = cargo.args(item);
-        out.extend_from_slice(&(args.len() as u64).to_le_bytes());
-        out.extend_from_slice(args);
     }
 }
 
@@ -78,27 +78,22 @@ pub(crate) fn write(
 pub struct Batch {
     head: FrameHead,
     /// `None` for an item that is over, or has been run.
-    args: Vec<Option<Box<[u8]>>>,
+    args: Vec<Option<Payload>>,
 }
 
 impl Batch {
-    /// Reads a frame from the front of `bytes` and moves `bytes` behind it.
+    /// Takes a frame from the front of `from`.
     ///
     /// # Errors
-    /// If the bytes are no frame.
-    pub fn read(bytes: &mut &[u8]) -> Result<Self, CodecFault> {
-        let head: FrameHead = Postcard::decode(bytes)?;
+    /// If that is no frame.
+    pub fn read(from: &mut Encoded<'_>) -> Result<Self, CodecFault> {
+        let head: FrameHead = Postcard::split(from.bytes_mut())?;
         let short = || CodecFault::new("a frame ends too early");
         let mut args = Vec::new();
         for _ in 0..head.count {
-            let (length, rest) = bytes.split_first_chunk::<8>().ok_or_else(short)?;
-            *bytes = rest;
-            args.push(match u64::from_le_bytes(*length) {
+            args.push(match Extent::take(from.bytes_mut()).ok_or_else(short)? {
                 OVER => None,
-                length => {
-                    let length = usize::try_from(length).map_err(CodecFault::new)?;
-                    Some(bytes.split_off(..length).ok_or_else(short)?.into())
-                }
+                extent => Some(from.split(extent).ok_or_else(short)?.into_payload()),
             });
         }
         Ok(Self { head, args })
@@ -144,17 +139,18 @@ impl Batch {
         item: u32,
         worker: &Worker,
         link: Arc<dyn Link>,
-        out: &mut Vec<u8>,
+        out: &mut Payload,
     ) -> (Result<(), TaskError>, Metrics) {
         let FrameHead { slot, batch, attempt, pool_seed, measure, .. } = self.head;
         let index = self.head.index + u64::from(item);
         let run = RunId { id: self.id(item), index, attempt, seed: seed_of(pool_seed, batch, index) };
         let cx = Context::new(worker, link, run);
-        let args = self.args[item as usize].take().unwrap_or_default();
-        let start = out.len();
+        let (args, bodies) = self.args[item as usize].take().unwrap_or_default().into_parts();
+        let args = Encoded::new(&args, bodies);
+        let start = out.extent();
         let clock = Stopwatch::start(measure, worker);
         let done =
-            crate::ambient::in_task(worker, run.id, || panic::catch(|| Registry::get().at(slot)?.run(&args, &cx, out)));
+            crate::ambient::in_task(worker, run.id, || panic::catch(|| Registry::get().at(slot)?.run(args, &cx, out)));
         let metrics = clock.stop(worker);
         let done = done.unwrap_or_else(|panic| Err(panic.into()));
         if done.is_err() {

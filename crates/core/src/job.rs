@@ -3,6 +3,7 @@
 use std::{fmt, ops::Range, sync::Arc};
 
 use crate::{
+    codec::{Encoded, Extent, Payload},
     error::{Lost, TaskError},
     event::{Metrics, TaskOutput},
     frame,
@@ -26,15 +27,27 @@ pub struct Job {
 /// The encoded arguments of a node's items, one behind the other.
 #[derive(Debug, Default)]
 pub(crate) struct Cargo {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) ends: Vec<usize>,
+    pub(crate) payload: Payload,
+    pub(crate) ends: Vec<Extent>,
 }
 
 impl Cargo {
-    pub(crate) fn args(&self, item: u32) -> &[u8] {
+    /// An item's arguments; bodies are shared, not copied.
+    pub(crate) fn args(&self, item: u32) -> Encoded<'_> {
+        let (start, end) = self.place(item);
+        self.payload.part(start, end)
+    }
+
+    /// Bytes of an item's arguments.
+    pub(crate) fn size(&self, item: u32) -> usize {
+        let (start, end) = self.place(item);
+        self.payload.part_size(start, end)
+    }
+
+    fn place(&self, item: u32) -> (Extent, Extent) {
         let item = item as usize;
-        let start = item.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.bytes[start..self.ends[item]]
+        let start = item.checked_sub(1).map_or(Extent::default(), |before| self.ends[before]);
+        (start, self.ends[item])
     }
 }
 
@@ -70,7 +83,7 @@ impl Job {
 
     /// Size of the encoded arguments; 0 if they are not encoded.
     pub fn size(&self) -> usize {
-        self.cargo.as_ref().map_or(0, |cargo| self.items.clone().map(|item| cargo.args(item).len()).sum())
+        self.cargo.as_ref().map_or(0, |cargo| self.items.clone().map(|item| cargo.size(item)).sum())
     }
 
     /// Whether nothing is left to do: everything was cancelled, or timed out.
@@ -111,7 +124,7 @@ impl Job {
     ///
     /// # Panics
     /// If the job has no encoded arguments: its backend does not declare `encodes`.
-    pub fn sent(&mut self, token: u64, out: &mut Vec<u8>) {
+    pub fn sent(&mut self, token: u64, out: &mut Payload) {
         let cargo = self.cargo.as_ref().expect("a backend that encodes gets encoded jobs");
         // What is over keeps its number and has no arguments: its body must not run.
         let is_sent = |item| self.work.sent(item, self.attempt);
@@ -133,7 +146,7 @@ impl Job {
     }
 
     /// A worker elsewhere is done with item `item`: with its encoded result, or an error.
-    pub fn reply(&self, item: u32, outcome: Result<&[u8], TaskError>, metrics: Metrics) {
+    pub fn reply(&self, item: u32, outcome: Result<Encoded<'_>, TaskError>, metrics: Metrics) {
         if let Some(item) = self.item(item) {
             self.work.reply(item, self.attempt, outcome, metrics).follow(&self.work, item);
         }

@@ -18,6 +18,7 @@
 #[allow(unused_extern_crates, reason = "used by what `#[task]` expands to in this crate's tests")]
 extern crate self as taskloom_core;
 
+mod blob;
 mod codec;
 mod error;
 mod failure;
@@ -57,7 +58,8 @@ mod waiters;
 
 pub use ambient::current_task;
 pub use backend::{Backend, Capabilities, InProcess, Shutdown, Stop};
-pub use codec::{Codec, CodecFault, Data, Postcard, assert_round_trip};
+pub use blob::Blob;
+pub use codec::{Codec, CodecFault, Data, Encoded, Extent, Payload, Postcard, assert_round_trip};
 pub use context::{CancelToken, Context};
 pub use error::*;
 pub use event::{Event, Finished, Metrics, TaskOutput};
@@ -96,7 +98,7 @@ pub mod __private {
     pub use inventory;
 
     pub use crate::{
-        codec::{Codec, CodecFault, Data, Postcard},
+        codec::{Codec, CodecFault, Data, Encoded, Payload, Postcard},
         context::Context,
         failure::{Failure, IntoFailure},
         json::JsonArgs,

@@ -1,7 +1,7 @@
 //! Tasks looked up by name at run time: JSON in, JSON out. What the command line submits.
 
 use crate::{
-    codec::CodecFault,
+    codec::{CodecFault, Encoded, Payload},
     context::Context,
     error::{CodecError, CodecStage, TaskError},
     failure::Failure,
@@ -14,7 +14,7 @@ use crate::{
 pub struct NamedTask {
     slot: u32,
     def: &'static TaskDef,
-    args: Vec<u8>,
+    args: Payload,
 }
 
 impl NamedTask {
@@ -28,7 +28,7 @@ impl NamedTask {
         Ok(Self { slot, def, args: def.args_from_json(text)? })
     }
 
-    pub(crate) fn from_args(slot: u32, args: Vec<u8>) -> Result<Self, TaskError> {
+    pub(crate) fn from_args(slot: u32, args: Payload) -> Result<Self, TaskError> {
         Ok(Self { slot, def: Registry::get().at(slot)?, args })
     }
 
@@ -39,14 +39,14 @@ impl NamedTask {
     pub(crate) fn slot(&self) -> u32 {
         self.slot
     }
-    pub(crate) fn args(&self) -> &[u8] {
+    pub(crate) fn args(&self) -> &Payload {
         &self.args
     }
 
-    pub(crate) fn output_to_json(slot: u32, bytes: &[u8]) -> Result<serde_json::Value, TaskError> {
+    pub(crate) fn output_to_json(slot: u32, from: Encoded<'_>) -> Result<serde_json::Value, TaskError> {
         let def = Registry::get().at(slot)?;
         let fault = |fault: CodecFault| CodecError::new(CodecStage::DecodeResult, def.name(), fault);
-        Ok(def.output_to_json(bytes).map_err(fault)?)
+        Ok(def.output_to_json(from).map_err(fault)?)
     }
 }
 
@@ -56,8 +56,12 @@ impl Task for NamedTask {
     fn run(self, cx: &Context) -> Result<serde_json::Value, Failure> {
         // In process a named task still goes through bytes: JSON cannot be made from a type known only by name.
         // A failure that is not the task's own travels as an `Escaped` outcome, so that `Failed` stays the task's word.
-        let mut out = Vec::new();
-        let done = self.def.run(&self.args, cx, &mut out).and_then(|()| Self::output_to_json(self.slot, &out));
+        let mut out = Payload::with_bodies();
+        let (args, bodies) = self.args.into_parts();
+        let done = self.def.run(Encoded::new(&args, bodies), cx, &mut out).and_then(|()| {
+            let (bytes, bodies) = out.into_parts();
+            Self::output_to_json(self.slot, Encoded::new(&bytes, bodies))
+        });
         done.map_err(|error| match error {
             TaskError::Failed(failure) => *failure,
             other => cx.escape(other),

@@ -23,6 +23,7 @@ use crate::{
     ambient,
     backend::Stop,
     clock,
+    codec::Encoded,
     context::{Context, Link},
     error::{Clock, Kind, Lost, TaskError, TimedOut},
     event::{Event, Finished, Metrics, TaskOutput},
@@ -171,7 +172,7 @@ impl<T: Task, S: Items<T>> Node<T, S> {
     /// Bytes of an item that count against the queue's bound: only where all tasks are encoded.
     fn weight(&self, cell: &Cell<S>, item: u32) -> usize {
         let cargo = cell.cargo.as_ref().filter(|_| self.head.core.capabilities.encodes);
-        cargo.map_or(0, |cargo| cargo.args(item).len())
+        cargo.map_or(0, |cargo| cargo.size(item))
     }
 
     /// An attempt begins. Called under the lock, so that its event comes before all that follow from it.
@@ -448,14 +449,14 @@ impl<T: Task, S: Items<T>> Work for Node<T, S> {
         }
     }
 
-    fn reply(&self, item: u32, attempt: u32, outcome: Result<&[u8], TaskError>, mut metrics: Metrics) -> Next {
+    fn reply(&self, item: u32, attempt: u32, outcome: Result<Encoded<'_>, TaskError>, mut metrics: Metrics) -> Next {
         if !self.is_open(item, attempt) {
             return Next::Ignored;
         }
-        let outcome = outcome.and_then(|bytes| {
-            metrics.bytes_out = Some(bytes.len() as u64);
+        let outcome = outcome.and_then(|output| {
+            metrics.bytes_out = Some(output.size() as u64);
             // Reading a result runs its type's code.
-            panic::catch(|| <T::Reach as Reach<T>>::decode_output(self.head.slot, bytes))?
+            panic::catch(|| <T::Reach as Reach<T>>::decode_output(self.head.slot, output))?
         });
         match self.lock_attempt(item, attempt) {
             Some(cell) => self.finish(cell, item, outcome, metrics),

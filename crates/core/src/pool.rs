@@ -14,6 +14,7 @@ use crate::{
     ambient,
     backend::{Backend, Capabilities, Shutdown},
     clock,
+    codec::Payload,
     error::{Clock, Kind, TaskError, TrySubmitError, Unsupported},
     event::Event,
     handle::Handle,
@@ -321,7 +322,12 @@ impl Packer {
         Ok(())
     }
 
-    fn encode<T: Task>(&self, task: &T, out: &mut Vec<u8>) -> Result<u32, TaskError> {
+    /// A payload for arguments. Bodies are moved into it, so they must not be wanted here any more.
+    fn payload(&self) -> Payload {
+        if self.core.capabilities.encodes { Payload::with_bodies() } else { Payload::new() }
+    }
+
+    fn encode<T: Task>(&self, task: &T, out: &mut Payload) -> Result<u32, TaskError> {
         let backend = self.core.capabilities.name;
         // Writing arguments runs their types' code.
         let written = panic::catch(|| <T::Reach as Reach<T>>::encode(task, backend, out))
@@ -348,11 +354,11 @@ impl Packer {
         if !self.must_encode() {
             return Ok(Packed { task, cargo: None, slot: 0, weight: 0 });
         }
-        let mut bytes = Vec::new();
-        match self.encode(&task, &mut bytes) {
+        let mut payload = self.payload();
+        match self.encode(&task, &mut payload) {
             Ok(slot) => {
-                let weight = if self.core.capabilities.encodes { bytes.len() } else { 0 };
-                Ok(Packed { task, cargo: Some(Cargo { ends: vec![bytes.len()], bytes }), slot, weight })
+                let weight = if self.core.capabilities.encodes { payload.size() } else { 0 };
+                Ok(Packed { task, cargo: Some(Cargo { ends: vec![payload.extent()], payload }), slot, weight })
             }
             Err(error) => Err((task, error)),
         }
@@ -360,7 +366,7 @@ impl Packer {
 
     /// Submits a task that has been admitted.
     fn submit<T: Task>(&self, packed: Packed<T>) -> Handle<T::Output> {
-        let Packed { task, cargo, slot, .. } = packed;
+        let Packed { task, mut cargo, slot, .. } = packed;
         let name = <T::Reach as Reach<T>>::name(&task);
         let head = Head::new(
             self.core.clone(),
@@ -374,21 +380,24 @@ impl Packer {
             false,
             None,
         );
+        let item = self.item(task, cargo.as_mut().map(|cargo| &mut cargo.payload));
         let cargo = cargo.map(Arc::new);
-        let node: Arc<Single<T>> = Node::new(head, [self.item(task, cargo.is_some())], cargo.clone());
+        let node: Arc<Single<T>> = Node::new(head, [item], cargo.clone());
         self.start(node.clone(), cargo);
         Handle::new(node)
     }
 
-    /// An item for a task whose arguments may be in the cargo. They are dropped as soon as they are there.
-    fn item<T: Task>(&self, task: T, in_cargo: bool) -> Item<T> {
+    /// An item for a task whose arguments may be encoded already. What of them is not there yet goes
+    /// there now, and the task is dropped; unless it is to run here first.
+    fn item<T: Task>(&self, task: T, cargo: Option<&mut Payload>) -> Item<T> {
         let clocked = self.core.hub.measuring() || self.policy.as_ref().is_some_and(|policy| policy.has_limits());
-        let at_hand = in_cargo && (self.core.capabilities.encodes || self.core.hub.settings().checked);
-        let task = if at_hand {
-            panic::dispose(task);
-            None
-        } else {
-            Some(task)
+        let runs_encoded = self.core.capabilities.encodes || self.core.hub.settings().checked;
+        let task = match cargo.filter(|_| runs_encoded) {
+            Some(payload) => {
+                <T::Reach as Reach<T>>::hand_over(task, payload);
+                None
+            }
+            None => Some(task),
         };
         Item::new(task, clocked.then(Instant::now))
     }
@@ -416,7 +425,7 @@ impl Packer {
         Load {
             packer: self.clone(),
             items: Vec::with_capacity(capacity.min(64)),
-            cargo: Cargo::default(),
+            cargo: Cargo { payload: self.payload(), ends: Vec::new() },
             slot: 0,
             name: "",
         }
@@ -433,7 +442,7 @@ impl Packer {
         let Load { items, cargo, slot, name, .. } = load;
         let count = items.len();
         let refused: Vec<u32> = (0..count as u32).filter(|&item| items[item as usize].is_refused()).collect();
-        let weight = if self.core.capabilities.encodes { cargo.bytes.len() } else { 0 };
+        let weight = if self.core.capabilities.encodes { cargo.payload.size() } else { 0 };
         self.core.hub.admit(count - refused.len(), weight)?;
         let cargo = self.must_encode().then(|| Arc::new(cargo));
         if let (Some((inbox, chunk)), false) = (&inbox, refused.is_empty()) {
@@ -474,24 +483,25 @@ impl<T: Task> Load<T> {
     }
 
     pub(crate) fn size(&self) -> usize {
-        self.cargo.bytes.len()
+        self.cargo.payload.size()
     }
 
     /// Adds a task. One that cannot be carried has its outcome at once and disturbs no other.
     pub(crate) fn add(&mut self, task: T) {
         let packer = &self.packer;
+        let payload = &mut self.cargo.payload;
         self.name = <T::Reach as Reach<T>>::name(&task);
         let mut encoded = packer.verify();
         if encoded.is_ok() && packer.must_encode() {
-            let start = self.cargo.bytes.len();
-            encoded = packer.encode(&task, &mut self.cargo.bytes).map(|slot| self.slot = slot);
+            let start = payload.extent();
+            encoded = packer.encode(&task, payload).map(|slot| self.slot = slot);
             if encoded.is_err() {
-                self.cargo.bytes.truncate(start);
+                payload.truncate(start);
             }
         }
-        self.cargo.ends.push(self.cargo.bytes.len());
+        self.cargo.ends.push(payload.extent());
         self.items.push(match encoded {
-            Ok(()) => packer.item(task, packer.must_encode()),
+            Ok(()) => packer.item(task, packer.must_encode().then_some(payload)),
             Err(error) => {
                 panic::dispose(task);
                 Item::refused(error)

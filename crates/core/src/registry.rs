@@ -13,7 +13,7 @@ use std::{
 };
 
 use crate::{
-    codec::{Codec, CodecFault, Data, at_end},
+    codec::{Codec, CodecFault, Data, Encoded, Payload, at_end},
     context::Context,
     error::{CodecError, CodecStage, TaskError, UnknownTask},
     failure::Failure,
@@ -55,12 +55,12 @@ pub struct TaskDef {
     doc: &'static str,
     run: RunBytes,
     keep: KeepState,
-    from_json: fn(&str) -> Result<Vec<u8>, JsonFault>,
-    to_json: fn(&[u8]) -> Result<serde_json::Value, CodecFault>,
+    from_json: fn(&str) -> Result<Payload, JsonFault>,
+    to_json: fn(Encoded<'_>) -> Result<serde_json::Value, CodecFault>,
 }
 
-type RunBytes = fn(&[u8], &Context, &mut Vec<u8>) -> Result<(), TaskError>;
-type KeepState = fn(&[u8], &Context) -> Result<Box<dyn Any>, TaskError>;
+type RunBytes = fn(Encoded<'_>, &Context, &mut Payload) -> Result<(), TaskError>;
+type KeepState = fn(Encoded<'_>, &Context) -> Result<Box<dyn Any>, TaskError>;
 
 inventory::collect!(TaskDef);
 
@@ -106,7 +106,7 @@ impl TaskDef {
             run: |_, _, _| {
                 Err(crate::error::Unsupported::new("running a `#[task(state)]` function as a task", "any").into())
             },
-            keep: |bytes, cx| Ok(Box::new(decode_state::<T>(bytes)?.run(cx).map_err(TaskError::from)?)),
+            keep: |args, cx| Ok(Box::new(decode_state::<T>(args)?.run(cx).map_err(TaskError::from)?)),
             from_json: |_| Err(JsonFault::new("makes a worker's state and cannot be run by name")),
             to_json: |_| Err(CodecFault::new("a worker's state is never written")),
         }
@@ -142,24 +142,24 @@ impl TaskDef {
     pub fn doc(&self) -> &'static str {
         self.doc
     }
-    /// Arguments as JSON text become bytes.
+    /// Arguments as JSON text, encoded.
     ///
     /// # Errors
     /// Names the argument, the column and what was expected.
-    pub fn args_from_json(&self, text: &str) -> Result<Vec<u8>, JsonFault> {
+    pub fn args_from_json(&self, text: &str) -> Result<Payload, JsonFault> {
         (self.from_json)(text)
     }
-    /// A result's bytes become JSON.
+    /// An encoded result becomes JSON.
     ///
     /// # Errors
-    /// If the bytes are not such a result, or JSON has no such value.
-    pub fn output_to_json(&self, bytes: &[u8]) -> Result<serde_json::Value, CodecFault> {
-        (self.to_json)(bytes)
+    /// If it is no such result, or JSON has no such value.
+    pub fn output_to_json(&self, output: Encoded<'_>) -> Result<serde_json::Value, CodecFault> {
+        (self.to_json)(output)
     }
-    pub(crate) fn run(&self, args: &[u8], cx: &Context, out: &mut Vec<u8>) -> Result<(), TaskError> {
+    pub(crate) fn run(&self, args: Encoded<'_>, cx: &Context, out: &mut Payload) -> Result<(), TaskError> {
         (self.run)(args, cx, out)
     }
-    pub(crate) fn keep(&self, args: &[u8], cx: &Context) -> Result<Box<dyn Any>, TaskError> {
+    pub(crate) fn keep(&self, args: Encoded<'_>, cx: &Context) -> Result<Box<dyn Any>, TaskError> {
         (self.keep)(args, cx)
     }
 }
@@ -192,12 +192,12 @@ pub trait StateTask: Sized + Send + 'static {
     ///
     /// # Errors
     /// If an argument cannot be carried.
-    fn encode(&self, out: &mut Vec<u8>) -> Result<(), CodecFault>;
+    fn encode(&self, out: &mut Payload) -> Result<(), CodecFault>;
     /// Reads the arguments back.
     ///
     /// # Errors
-    /// If the bytes are not these arguments.
-    fn decode(bytes: &mut &[u8]) -> Result<Self, CodecFault>;
+    /// If these are other arguments.
+    fn decode(from: &mut Encoded<'_>) -> Result<Self, CodecFault>;
     /// Where the registry holds it.
     fn slot() -> Option<u32>;
 }
@@ -213,34 +213,38 @@ fn identity<T: 'static>() -> (TypeId, &'static str) {
     (TypeId::of::<T>(), std::any::type_name::<T>())
 }
 
-fn decode_args<T: PortableTask>(mut bytes: &[u8]) -> Result<T, TaskError> {
-    let task = T::decode(&mut bytes).and_then(|task| at_end(bytes, task));
+fn decode_args<T: PortableTask>(mut args: Encoded<'_>) -> Result<T, TaskError> {
+    let task = T::decode(&mut args).and_then(|task| at_end(&args, task));
     Ok(task.map_err(|fault| CodecError::new(CodecStage::DecodeArgument, T::NAME, fault))?)
 }
 
-fn decode_state<T: StateTask>(mut bytes: &[u8]) -> Result<T, TaskError> {
-    let task = T::decode(&mut bytes).and_then(|task| at_end(bytes, task));
+fn decode_state<T: StateTask>(mut args: Encoded<'_>) -> Result<T, TaskError> {
+    let task = T::decode(&mut args).and_then(|task| at_end(&args, task));
     Ok(task.map_err(|fault| CodecError::new(CodecStage::DecodeArgument, T::NAME, fault))?)
 }
 
-fn run_bytes<T: PortableTask>(args: &[u8], cx: &Context, out: &mut Vec<u8>) -> Result<(), TaskError> {
+fn run_bytes<T: PortableTask>(args: Encoded<'_>, cx: &Context, out: &mut Payload) -> Result<(), TaskError> {
     let output = decode_args::<T>(args)?.run(cx)?;
     let written = Data::encode::<T::Codec>(&output, out);
-    Ok(written.map_err(|fault| CodecError::new(CodecStage::EncodeResult, T::NAME, fault))?)
+    written.map_err(|fault| CodecError::new(CodecStage::EncodeResult, T::NAME, fault))?;
+    output.hand_over(out);
+    Ok(())
 }
 
-fn keep_state<T: PortableTask>(args: &[u8], cx: &Context) -> Result<Box<dyn Any>, TaskError> {
+fn keep_state<T: PortableTask>(args: Encoded<'_>, cx: &Context) -> Result<Box<dyn Any>, TaskError> {
     Ok(Box::new(decode_args::<T>(args)?.run(cx)?))
 }
 
-fn json_to_args<T: PortableTask>(text: &str) -> Result<Vec<u8>, JsonFault> {
-    let mut out = Vec::new();
-    T::from_json(text)?.encode(&mut out).map_err(|fault| JsonFault::new(fault.to_string()))?;
+fn json_to_args<T: PortableTask>(text: &str) -> Result<Payload, JsonFault> {
+    let mut out = Payload::with_bodies();
+    let task = T::from_json(text)?;
+    task.encode(&mut out).map_err(|fault| JsonFault::new(fault.to_string()))?;
+    task.hand_over(&mut out);
     Ok(out)
 }
 
-fn output_to_json<T: PortableTask>(mut bytes: &[u8]) -> Result<serde_json::Value, CodecFault> {
-    let output = <T::Output as Data>::decode::<T::Codec>(&mut bytes).and_then(|v| at_end(bytes, v))?;
+fn output_to_json<T: PortableTask>(mut from: Encoded<'_>) -> Result<serde_json::Value, CodecFault> {
+    let output = <T::Output as Data>::decode::<T::Codec>(&mut from).and_then(|v| at_end(&from, v))?;
     Data::to_json(&output).map_err(CodecFault::new)
 }
 
@@ -411,7 +415,7 @@ impl std::error::Error for JsonFault {}
 ///
 /// # Errors
 /// Names the argument that cannot be carried.
-pub fn encode_param<C: Codec, T: Data>(name: &'static str, value: &T, out: &mut Vec<u8>) -> Result<(), CodecFault> {
+pub fn encode_param<C: Codec, T: Data>(name: &'static str, value: &T, out: &mut Payload) -> Result<(), CodecFault> {
     value.encode::<C>(out).map_err(|fault| CodecFault::new(format_args!("argument `{name}`: {fault}")))
 }
 
@@ -419,6 +423,6 @@ pub fn encode_param<C: Codec, T: Data>(name: &'static str, value: &T, out: &mut 
 ///
 /// # Errors
 /// Names the argument that cannot be read.
-pub fn decode_param<C: Codec, T: Data>(name: &'static str, bytes: &mut &[u8]) -> Result<T, CodecFault> {
-    T::decode::<C>(bytes).map_err(|fault| CodecFault::new(format_args!("argument `{name}`: {fault}")))
+pub fn decode_param<C: Codec, T: Data>(name: &'static str, from: &mut Encoded<'_>) -> Result<T, CodecFault> {
+    T::decode::<C>(from).map_err(|fault| CodecFault::new(format_args!("argument `{name}`: {fault}")))
 }

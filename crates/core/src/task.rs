@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 
 use crate::{
     backend::{Backend, InProcess},
-    codec::{Codec, CodecFault, Data},
+    codec::{Codec, CodecFault, Data, Encoded, Payload, at_end},
     context::Context,
     error::{CodecError, CodecStage, TaskError, UnknownTask, Unsupported},
     failure::Failure,
@@ -45,16 +45,18 @@ pub trait PortableTask: Task<Output: Data> {
     const VERSION: u32;
     /// The arguments, in order.
     const PARAMS: &'static [registry::Param];
-    /// Appends the arguments to `out`.
+    /// Appends the arguments to `out`, as [`Data::encode`] does.
     ///
     /// # Errors
     /// If an argument cannot be carried by the codec.
-    fn encode(&self, out: &mut Vec<u8>) -> Result<(), CodecFault>;
-    /// Reads the arguments back, and moves `bytes` behind them.
+    fn encode(&self, out: &mut Payload) -> Result<(), CodecFault>;
+    /// Moves into `out` what [`encode`](Self::encode) has left in the arguments.
+    fn hand_over(self, out: &mut Payload);
+    /// Takes the arguments from the front of `from`.
     ///
     /// # Errors
-    /// If the bytes are not these arguments.
-    fn decode(bytes: &mut &[u8]) -> Result<Self, CodecFault>;
+    /// If these are other arguments.
+    fn decode(from: &mut Encoded<'_>) -> Result<Self, CodecFault>;
     /// Reads the arguments from JSON: one argument is the value itself, several are an object by name.
     ///
     /// # Errors
@@ -69,15 +71,18 @@ pub trait Reach<T: Task>: sealed::Sealed {
     /// What to call the task in messages.
     #[doc(hidden)]
     fn name(task: &T) -> &'static str;
-    /// Appends registry slot and arguments; fails with the reason why the task must stay here.
+    /// Appends the arguments and gives the registry slot; fails with the reason why the task must stay here.
     #[doc(hidden)]
-    fn encode(task: &T, backend: &'static str, out: &mut Vec<u8>) -> Result<u32, TaskError>;
+    fn encode(task: &T, backend: &'static str, out: &mut Payload) -> Result<u32, TaskError>;
+    /// Moves what `encode` has left in the arguments.
+    #[doc(hidden)]
+    fn hand_over(task: T, out: &mut Payload);
     /// Reads arguments back: for retries and checked mode.
     #[doc(hidden)]
-    fn decode(slot: u32, bytes: &[u8]) -> Result<T, TaskError>;
+    fn decode(slot: u32, from: Encoded<'_>) -> Result<T, TaskError>;
     /// Reads a result that a worker wrote.
     #[doc(hidden)]
-    fn decode_output(slot: u32, bytes: &[u8]) -> Result<T::Output, TaskError>;
+    fn decode_output(slot: u32, from: Encoded<'_>) -> Result<T::Output, TaskError>;
     /// Writes and reads a result, as checked mode does.
     #[doc(hidden)]
     fn round_trip_output(slot: u32, output: T::Output) -> Result<T::Output, TaskError>;
@@ -104,25 +109,29 @@ impl<T: PortableTask> Reach<T> for Portable {
     fn name(_: &T) -> &'static str {
         T::NAME
     }
-    fn encode(task: &T, _: &'static str, out: &mut Vec<u8>) -> Result<u32, TaskError> {
+    fn encode(task: &T, _: &'static str, out: &mut Payload) -> Result<u32, TaskError> {
         let slot = T::slot().ok_or_else(|| unregistered(T::NAME))?;
         task.encode(out).map_err(|fault| CodecError::new(CodecStage::EncodeArgument, T::NAME, fault))?;
         Ok(slot)
     }
-    fn decode(_: u32, mut bytes: &[u8]) -> Result<T, TaskError> {
-        let task = T::decode(&mut bytes).and_then(|task| crate::codec::at_end(bytes, task));
+    fn hand_over(task: T, out: &mut Payload) {
+        task.hand_over(out);
+    }
+    fn decode(_: u32, mut from: Encoded<'_>) -> Result<T, TaskError> {
+        let task = T::decode(&mut from).and_then(|task| at_end(&from, task));
         Ok(task.map_err(|fault| CodecError::new(CodecStage::DecodeArgument, T::NAME, fault))?)
     }
-    fn decode_output(_: u32, mut bytes: &[u8]) -> Result<T::Output, TaskError> {
-        let output = <T::Output as Data>::decode::<T::Codec>(&mut bytes).and_then(|v| crate::codec::at_end(bytes, v));
+    fn decode_output(_: u32, mut from: Encoded<'_>) -> Result<T::Output, TaskError> {
+        let output = <T::Output as Data>::decode::<T::Codec>(&mut from).and_then(|v| at_end(&from, v));
         Ok(output.map_err(|fault| CodecError::new(CodecStage::DecodeResult, T::NAME, fault))?)
     }
     fn round_trip_output(slot: u32, output: T::Output) -> Result<T::Output, TaskError> {
-        let mut bytes = Vec::new();
-        Data::encode::<T::Codec>(&output, &mut bytes)
+        let mut out = Payload::new();
+        Data::encode::<T::Codec>(&output, &mut out)
             .map_err(|fault| CodecError::new(CodecStage::EncodeResult, T::NAME, fault))?;
         drop(output);
-        <Self as Reach<T>>::decode_output(slot, &bytes)
+        let (bytes, bodies) = out.into_parts();
+        <Self as Reach<T>>::decode_output(slot, Encoded::new(&bytes, bodies))
     }
 }
 
@@ -134,13 +143,14 @@ impl<T: Task> Reach<T> for Local {
     fn name(_: &T) -> &'static str {
         std::any::type_name::<T>()
     }
-    fn encode(_: &T, backend: &'static str, _: &mut Vec<u8>) -> Result<u32, TaskError> {
+    fn encode(_: &T, backend: &'static str, _: &mut Payload) -> Result<u32, TaskError> {
         Err(stays_here(backend))
     }
-    fn decode(_: u32, _: &[u8]) -> Result<T, TaskError> {
+    fn hand_over(_: T, _: &mut Payload) {}
+    fn decode(_: u32, _: Encoded<'_>) -> Result<T, TaskError> {
         Err(stays_here("codec"))
     }
-    fn decode_output(_: u32, _: &[u8]) -> Result<T::Output, TaskError> {
+    fn decode_output(_: u32, _: Encoded<'_>) -> Result<T::Output, TaskError> {
         Err(stays_here("codec"))
     }
     fn round_trip_output(_: u32, output: T::Output) -> Result<T::Output, TaskError> {
@@ -157,15 +167,16 @@ impl Reach<NamedTask> for ByName {
     fn name(task: &NamedTask) -> &'static str {
         task.def().name()
     }
-    fn encode(task: &NamedTask, _: &'static str, out: &mut Vec<u8>) -> Result<u32, TaskError> {
-        out.extend_from_slice(task.args());
+    fn encode(task: &NamedTask, _: &'static str, out: &mut Payload) -> Result<u32, TaskError> {
+        out.append(task.args().read());
         Ok(task.slot())
     }
-    fn decode(slot: u32, bytes: &[u8]) -> Result<NamedTask, TaskError> {
-        NamedTask::from_args(slot, bytes.to_vec())
+    fn hand_over(_: NamedTask, _: &mut Payload) {}
+    fn decode(slot: u32, from: Encoded<'_>) -> Result<NamedTask, TaskError> {
+        NamedTask::from_args(slot, from.into_payload())
     }
-    fn decode_output(slot: u32, bytes: &[u8]) -> Result<serde_json::Value, TaskError> {
-        NamedTask::output_to_json(slot, bytes)
+    fn decode_output(slot: u32, from: Encoded<'_>) -> Result<serde_json::Value, TaskError> {
+        NamedTask::output_to_json(slot, from)
     }
     fn round_trip_output(_: u32, output: serde_json::Value) -> Result<serde_json::Value, TaskError> {
         // A named task already went through bytes on its way to JSON.

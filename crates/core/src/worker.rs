@@ -5,6 +5,7 @@
 use std::{any::Any, cell::OnceCell, fmt, rc::Rc, sync::Arc, time::Duration};
 
 use crate::{
+    codec::{CodecFault, Encoded, Payload},
     context::{Context, Link},
     error::TaskError,
     failure::IntoFailure,
@@ -144,7 +145,7 @@ impl Init {
 
     fn make(&self, cx: &Context) -> Result<Box<dyn Any>, TaskError> {
         match &self.0 {
-            How::Bytes { slot, args } => Registry::get().at(*slot)?.keep(args, cx),
+            How::Bytes { slot, args } => Registry::get().at(*slot)?.keep(Encoded::from(&args[..]), cx),
             How::Closure(make) => make(cx),
         }
     }
@@ -189,13 +190,13 @@ impl<T: PortableTask> IntoInit<Portable> for T {
 fn written(
     name: &'static str,
     slot: Option<u32>,
-    encode: impl FnOnce(&mut Vec<u8>) -> Result<(), crate::codec::CodecFault>,
+    encode: impl FnOnce(&mut Payload) -> Result<(), CodecFault>,
 ) -> Result<Init, TaskError> {
     let slot = slot.ok_or_else(|| crate::error::UnknownTask::unregistered(name))?;
-    let mut args = Vec::new();
+    let mut args = Payload::new();
     encode(&mut args)
         .map_err(|fault| crate::error::CodecError::new(crate::error::CodecStage::EncodeArgument, name, fault))?;
-    Ok(Init::from_bytes(slot, &args))
+    Ok(Init::from_bytes(slot, &args.into_parts().0))
 }
 
 /// The link of contexts that belong to no task.

@@ -187,6 +187,9 @@ impl Expansion<'_> {
                 type Codec = #private::Postcard;
                 const VERSION: ::core::primitive::u32 = #version;
                 #shared
+                fn hand_over(self, __out: &mut #private::Payload) {
+                    #((Self::#roads().3)(self.#fields, __out);)*
+                }
                 fn from_json(__text: &::core::primitive::str) -> ::core::result::Result<Self, #private::JsonFault> {
                     let __args = #private::JsonArgs::split(__text, __PARAMS)?;
                     ::core::result::Result::Ok(Self { #(#fields: (Self::#roads().2)(&__args)?,)* #marker })
@@ -238,12 +241,12 @@ impl Expansion<'_> {
         quote! {
             const NAME: &'static ::core::primitive::str = #name;
             const PARAMS: &'static [#private::Param] = __PARAMS;
-            fn encode(&self, __out: &mut ::std::vec::Vec<::core::primitive::u8>) -> ::core::result::Result<(), #private::CodecFault> {
+            fn encode(&self, __out: &mut #private::Payload) -> ::core::result::Result<(), #private::CodecFault> {
                 #((Self::#roads().0)(&self.#fields, __out)?;)*
                 ::core::result::Result::Ok(())
             }
-            fn decode(__bytes: &mut &[::core::primitive::u8]) -> ::core::result::Result<Self, #private::CodecFault> {
-                ::core::result::Result::Ok(Self { #(#fields: (Self::#roads().1)(__bytes)?,)* #marker })
+            fn decode(__from: &mut #private::Encoded<'_>) -> ::core::result::Result<Self, #private::CodecFault> {
+                ::core::result::Result::Ok(Self { #(#fields: (Self::#roads().1)(__from)?,)* #marker })
             }
             fn slot() -> ::core::option::Option<::core::primitive::u32> {
                 #slot
@@ -251,7 +254,7 @@ impl Expansion<'_> {
         }
     }
 
-    /// The arguments as text, and for each the three roads that it can take: into bytes, out of bytes, out of JSON.
+    /// The arguments as text, and for each the roads that it can take: into bytes and out of them, out of JSON, and into a body.
     ///
     /// The roads could stand where they are used. But each function that needs an argument to be
     /// `Data` reports by itself that it is not; so one of them needs it for all.
@@ -267,14 +270,16 @@ impl Expansion<'_> {
             #[automatically_derived]
             impl #impl_generics #name #ty_generics #bounds {
                 #(fn #roads() -> (
-                    fn(&#types, &mut ::std::vec::Vec<::core::primitive::u8>) -> ::core::result::Result<(), #private::CodecFault>,
-                    fn(&mut &[::core::primitive::u8]) -> ::core::result::Result<#types, #private::CodecFault>,
+                    fn(&#types, &mut #private::Payload) -> ::core::result::Result<(), #private::CodecFault>,
+                    fn(&mut #private::Encoded<'_>) -> ::core::result::Result<#types, #private::CodecFault>,
                     fn(&#private::JsonArgs<'_>) -> ::core::result::Result<#types, #private::JsonFault>,
+                    fn(#types, &mut #private::Payload),
                 ) {
                     (
                         |__value, __out| #private::encode_param::<#private::Postcard, #types>(#names, __value, __out),
-                        |__bytes| #private::decode_param::<#private::Postcard, #types>(#names, __bytes),
+                        |__from| #private::decode_param::<#private::Postcard, #types>(#names, __from),
                         |__args| __args.take::<#types>(#index),
+                        <#types as #private::Data>::hand_over,
                     )
                 })*
             }

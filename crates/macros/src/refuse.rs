@@ -270,10 +270,13 @@ fn stub_portable(name: &Ident, private: &TokenStream) -> TokenStream {
             const NAME: &'static ::core::primitive::str = "";
             const VERSION: ::core::primitive::u32 = 0;
             const PARAMS: &'static [#private::Param] = &[];
-            fn encode(&self, _: &mut ::std::vec::Vec<::core::primitive::u8>) -> ::core::result::Result<(), #private::CodecFault> {
+            fn encode(&self, _: &mut #private::Payload) -> ::core::result::Result<(), #private::CodecFault> {
                 ::core::unreachable!()
             }
-            fn decode(_: &mut &[::core::primitive::u8]) -> ::core::result::Result<Self, #private::CodecFault> {
+            fn hand_over(self, _: &mut #private::Payload) {
+                ::core::unreachable!()
+            }
+            fn decode(_: &mut #private::Encoded<'_>) -> ::core::result::Result<Self, #private::CodecFault> {
                 ::core::unreachable!()
             }
             fn from_json(_: &::core::primitive::str) -> ::core::result::Result<Self, #private::JsonFault> {

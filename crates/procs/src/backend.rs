@@ -12,7 +12,7 @@ use std::{
 };
 
 use taskloom_core::{
-    Backend, Capabilities, Job, Shutdown, Stop, TaskError,
+    Backend, Capabilities, Job, Payload, Shutdown, Stop, TaskError,
     backend_api::{Hub, Init},
 };
 
@@ -247,7 +247,8 @@ impl Shared {
         let Load { line, mut jobs, .. } = load;
         chaos::on(Point::Picked, &line.vital);
         let Some(tokens) = jobs.first().zip(jobs.last()).map(|((first, _), (last, _))| *first..=*last) else { return };
-        let mut message = vec![data::FRAMES];
+        let mut message = Payload::with_bodies();
+        message.bytes_mut().push(data::FRAMES);
         for (token, job) in &mut jobs {
             job.sent(*token, &mut message);
         }

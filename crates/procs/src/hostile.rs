@@ -13,7 +13,7 @@ use std::{
 };
 
 use taskloom_core::{
-    Handle, Metrics, Pool, TaskError,
+    Data, Encoded, Handle, Metrics, Pool, Postcard, TaskError,
     backend_api::{Hub, LogRecord, Settings},
     task,
 };
@@ -28,7 +28,7 @@ use crate::{
     os::{counted::most_held, memory::OomKills, process::Child},
     reader::{self, Started},
     stderr::Tail,
-    transport::{Receiver, Sender, pair},
+    transport::{Message, Receiver, Sender, pair},
     wire::{self, Greeting, Rare, Record, Records},
 };
 
@@ -71,7 +71,7 @@ impl Dice {
     }
 
     /// A message of the right form, about anything.
-    fn message(&mut self) -> Vec<u8> {
+    fn message(&mut self) -> Message {
         let mut records = Records::default();
         for _ in 0..=self.below(3) {
             let (token, item) = (self.number(), self.number() as u32);
@@ -79,7 +79,12 @@ impl Dice {
                 0 => records.started(token, item),
                 1 => records.end(token),
                 _ => records.done(token, item, |out| {
-                    out.extend_from_slice(&self.noise(20));
+                    out.bytes_mut().extend_from_slice(&self.noise(20));
+                    if self.below(4) == 0 {
+                        let long = vec![7_u8; 32 << 10];
+                        long.encode::<Postcard>(out).unwrap();
+                        long.hand_over(out);
+                    }
                     let outcome = if self.below(3) == 0 { Err(TaskError::Cancelled) } else { Ok(()) };
                     (outcome, Metrics::default())
                 }),
@@ -98,10 +103,10 @@ impl Dice {
     }
 
     /// Whatever a mad worker says.
-    fn hostile(&mut self) -> Vec<u8> {
-        let mut message = self.message();
+    fn hostile(&mut self) -> Message {
+        let Message { bytes: mut message, mut bodies } = self.message();
         match self.below(8) {
-            0 => return self.noise(100),
+            0 => message = self.noise(100),
             1 => message.truncate(self.below(message.len() as u64 + 1) as usize),
             2 | 3 => {
                 let at = self.below(message.len() as u64) as usize;
@@ -113,10 +118,15 @@ impl Dice {
             5 if message.len() >= 2 => {
                 message.splice(2.., [0xff, 0xff, 0xff, 0xff, self.below(16) as u8]);
             }
-            6 => message.extend(self.message()),
+            6 => message.extend(self.message().bytes),
             _ => {}
         }
-        message
+        match self.below(8) {
+            0 => bodies.clear(),
+            1 => bodies.push(self.noise(100).into()),
+            _ => {}
+        }
+        Message { bytes: message, bodies }
     }
 }
 
@@ -130,8 +140,9 @@ fn no_message_panics_or_takes_more_memory_than_its_size_explains() {
     let mut dice = Dice(1);
     let (mut read, mut refused, mut dearest) = (0, 0, 0);
     for _ in 0..150_000 {
-        let message = dice.hostile();
-        let (good, most) = most_held(|| Record::read_all(&message).is_ok());
+        let mut message = dice.hostile();
+        let (good, most) = most_held(|| Record::read_all(&mut message).is_ok());
+        let message = message.bytes;
         assert!(most <= PER_CLAIM + PER_BYTE * message.len(), "{most} bytes for {message:02x?}");
         let (_, most) = most_held(|| wire::decode::<Greeting>(&message).is_ok());
         assert!(most <= PER_CLAIM + PER_BYTE * message.len(), "{most} bytes for {message:02x?}, as a greeting");
@@ -147,17 +158,17 @@ fn large_messages_of_tiny_parts_take_memory_in_proportion() {
     let mut ends = Records::default();
     (0..100_000).for_each(|token| ends.end(token));
     let failure = TaskError::Failed(Box::new(taskloom_core::Failure::new("a")));
-    let mut causes = Records::rare(&Rare::InitFailed(failure));
+    let mut causes = Records::rare(&Rare::InitFailed(failure)).bytes;
     // The failure is a list of one string: now of two million empty ones.
     let list = causes.len() - 3;
     causes.splice(list.., [0x80, 0x89, 0x7a].into_iter().chain(std::iter::repeat_n(0, 2_000_000)));
-    let mut returned = Records::rare(&Rare::Returned(Vec::new()));
+    let mut returned = Records::rare(&Rare::Returned(Vec::new())).bytes;
     returned.pop();
     returned.extend([0xc0, 0x84, 0x3d].into_iter().chain(std::iter::repeat_n(1, 2_000_000)));
-    for message in [ends.take(), causes, returned] {
-        let (records, most) = most_held(|| Record::read_all(&message).map(|records| records.len()));
+    for mut message in [ends.take(), causes.into(), returned.into()] {
+        let (records, most) = most_held(|| Record::read_all(&mut message).map(|records| records.len()));
         assert!(records.is_ok(), "{records:?}");
-        assert!(most <= PER_CLAIM + PER_BYTE * message.len(), "{most} bytes for {}", message.len());
+        assert!(most <= PER_CLAIM + PER_BYTE * message.size(), "{most} bytes for {}", message.size());
     }
 }
 
@@ -313,7 +324,7 @@ fn all_items_that_are_to_be_stopped_are_and_kills_end_with_their_item() {
     let orders = &mut Vec::new();
     books.book(&line, &[Record::Started { token: 0, item: 0 }], orders).unwrap();
     assert_eq!(books.kills.iter().filter_map(|kill| kill.only_if).collect::<Vec<_>>(), [(0, 0)]);
-    let done = Record::Done { token: 0, item: 0, outcome: Ok(b""), metrics: Metrics::default() };
+    let done = Record::Done { token: 0, item: 0, outcome: Ok(Encoded::from(&b""[..])), metrics: Metrics::default() };
     books.book(&line, &[done], orders).unwrap();
     assert!(books.kills.is_empty(), "nobody waits an hour for nothing");
     drop(books);

@@ -223,12 +223,12 @@ fn check(greeting: &[u8], vital: &Vital, token: &str) -> Result<(), TaskError> {
 
 fn wait_until_ready(shared: &Shared, line: &Arc<Line>, up: &Receiver) -> Result<(), TaskError> {
     loop {
-        let message = match up.receive() {
+        let mut message = match up.receive() {
             Received::Message(message) => message,
             Received::Garbage(what) => return Err(StartError::new(format!("a worker began with {what}")).into()),
             Received::End => return Err(StartError::new("a worker ended before it was ready").into()),
         };
-        let records = Record::read_all(&message)
+        let records = Record::read_all(&mut message)
             .map_err(|fault| StartError::new(format!("a worker began with garbage: {fault}")))?;
         for record in records {
             match record {

@@ -25,7 +25,7 @@ use crate::{
         process::{Child, Doing},
     },
     stderr::Tail,
-    transport::Sender,
+    transport::{Message, Sender},
     wire::{self, Control},
 };
 
@@ -275,7 +275,7 @@ impl Line {
     }
 
     /// Sends on the data channel. That it fails is no news: the worker's end comes by another way.
-    pub(crate) fn send(&self, message: Vec<u8>) {
+    pub(crate) fn send(&self, message: impl Into<Message>) {
         let _ = self.data.send(message);
     }
 

@@ -99,7 +99,7 @@ impl Reader<'_> {
     /// Hears the worker until nothing more can come from it.
     fn listen(&mut self, up: &Receiver) {
         loop {
-            let message = match up.receive() {
+            let mut message = match up.receive() {
                 Received::Message(message) => message,
                 Received::Garbage(what) => {
                     self.accuse(&what);
@@ -113,7 +113,7 @@ impl Reader<'_> {
                 }
             };
             chaos::on(Point::Received, &self.line.vital);
-            let records = match Record::read_all(&message) {
+            let records = match Record::read_all(&mut message) {
                 Ok(records) => records,
                 Err(fault) => {
                     self.accuse(&fault.to_string());

@@ -16,6 +16,8 @@
 //! stream itself. And it hides its descriptors, but not from `{:?}`, where they come from; the version is
 //! pinned, and a test says so if that changes.
 
+mod begun;
+
 use std::{
     cell::RefCell,
     fmt::Debug,
@@ -23,52 +25,60 @@ use std::{
     os::fd::RawFd,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::{Arc, LazyLock, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
 };
 
-use ipc_channel::{
-    IpcError,
-    ipc::{self, IpcOneShotServer, IpcReceiver, IpcSender},
-};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use ipc_channel::ipc::{self, IpcBytesReceiver, IpcBytesSender, IpcOneShotServer, IpcSender};
+use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
-use taskloom_core::StartError;
+use taskloom_core::{Blob, Payload, StartError};
 
 use crate::{chaos, os};
+use begun::{Begun, Progress};
 
 /// Longest part of a message: well below what ipc-channel puts into one packet (212,448 bytes). A
 /// packet of this size goes into an empty socket at once.
 pub(crate) const PART: usize = 128 * 1024;
 /// Bytes of a packet beyond its part, at most.
-const OVERHEAD: u64 = 64;
+const OVERHEAD: usize = 64;
 
-/// What goes through every channel. Users' values are bytes before they come here: a value that
-/// fails to encode inside ipc-channel would leave its attachments to the next message.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Envelope {
-    #[serde(serialize_with = "write_bytes", deserialize_with = "read_bytes")]
-    bytes: Arc<ByteBuf>,
-    /// The message goes on in the next envelope.
-    more: bool,
-    attachments: Vec<Attachment>,
+/// What goes through a channel: bytes, and bodies that they speak of, in order.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Message {
+    pub(crate) bytes: Vec<u8>,
+    /// Sent from where they are, and received into memory of their own: neither side copies them otherwise.
+    pub(crate) bodies: Vec<Blob>,
 }
 
-/// What can travel beside the bytes: nothing yet.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-enum Attachment {}
-
-fn write_bytes<S: Serializer>(bytes: &Arc<ByteBuf>, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_bytes(bytes)
+impl From<Vec<u8>> for Message {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { bytes, bodies: Vec::new() }
+    }
 }
 
-fn read_bytes<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<ByteBuf>, D::Error> {
-    ByteBuf::deserialize(from).map(Arc::new)
+impl From<Payload> for Message {
+    fn from(payload: Payload) -> Self {
+        let (bytes, bodies) = payload.into_parts();
+        Self { bytes, bodies }
+    }
 }
+
+impl Message {
+    /// All bytes of it.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.len() + self.bodies.iter().map(|body| body.len()).sum::<usize>()
+    }
+}
+
+/// The last byte of a message's first packet: nothing else follows.
+const WHOLE: u8 = 0;
+/// The last byte of a message's first packet: in front of it stands how much there is in all.
+const HEAD: u8 = 1;
 
 /// The sending end of a channel. Several threads may use it; a message is never torn by another.
 #[derive(Debug)]
 pub(crate) struct Sender {
-    channel: IpcSender<Envelope>,
+    channel: IpcBytesSender,
     fd: RawFd,
     /// Held for the time of a message: its parts come one behind the other.
     whole: Mutex<()>,
@@ -79,7 +89,7 @@ pub(crate) struct Sender {
 pub(crate) struct Gone;
 
 impl Sender {
-    fn new(channel: IpcSender<Envelope>) -> Result<Self, StartError> {
+    fn new(channel: IpcBytesSender) -> Result<Self, StartError> {
         let fd = descriptor(&channel)?;
         Ok(Self { channel, fd, whole: Mutex::new(()) })
     }
@@ -90,27 +100,38 @@ impl Sender {
     }
 
     /// Sends a message. Waits while the channel is full; in the end for the reader, if the message has many parts.
-    pub(crate) fn send(&self, bytes: Vec<u8>) -> Result<(), Gone> {
+    ///
+    /// The first packet has the beginning of the bytes. If that is not all, their length and the number of
+    /// bodies stand behind it; the bodies' lengths stand behind the bytes, and the bodies come last.
+    pub(crate) fn send(&self, message: impl Into<Message>) -> Result<(), Gone> {
+        let Message { mut bytes, bodies } = message.into();
         // Nothing panics while it holds this lock.
         let _whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
-        if bytes.len() <= PART {
-            return self.send_part(bytes, false);
+        if bodies.is_empty() && bytes.len() <= PART {
+            bytes.push(WHOLE);
+            return self.send_packet(&bytes);
         }
-        let mut parts = bytes.chunks(PART).peekable();
-        while let Some(part) = parts.next() {
-            self.send_part(part.to_vec(), parts.peek().is_some())?;
+        let length = bytes.len() as u64;
+        bodies.iter().for_each(|body| bytes.extend_from_slice(&(body.len() as u64).to_le_bytes()));
+        let (first, rest) = bytes.split_at(bytes.len().min(PART));
+        let mut head = first.to_vec();
+        head.extend_from_slice(&length.to_le_bytes());
+        head.extend_from_slice(&(bodies.len() as u64).to_le_bytes());
+        head.push(HEAD);
+        self.send_packet(&head)?;
+        for part in rest.chunks(PART).chain(bodies.iter().flat_map(|body| body.chunks(PART))) {
             chaos::at_either(chaos::Point::Part);
+            self.send_packet(part)?;
         }
         Ok(())
     }
 
-    fn send_part(&self, bytes: Vec<u8>, more: bool) -> Result<(), Gone> {
-        let envelope = Envelope { bytes: Arc::new(bytes.into()), more, attachments: Vec::new() };
+    fn send_packet(&self, bytes: &[u8]) -> Result<(), Gone> {
         loop {
-            match self.channel.send(envelope.clone()) {
+            match self.channel.send(bytes) {
                 Ok(()) => return Ok(()),
                 // A packet goes whole or not at all.
-                Err(IpcError::Io(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return Err(Gone),
             }
         }
@@ -120,16 +141,16 @@ impl Sender {
 /// The receiving end of a channel.
 #[derive(Debug)]
 pub(crate) struct Receiver {
-    channel: IpcReceiver<Envelope>,
+    channel: IpcBytesReceiver,
     fd: RawFd,
     /// The parts so far of a message that garbage has interrupted: the rest may follow.
-    parts: RefCell<Vec<u8>>,
+    begun: RefCell<Option<Begun>>,
 }
 
 /// What came out of a channel.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Received {
-    Message(Vec<u8>),
+    Message(Message),
     /// Something that our own code does not send.
     Garbage(String),
     /// Nothing more will come; the last message may have been cut off by its sender's death.
@@ -137,9 +158,9 @@ pub(crate) enum Received {
 }
 
 impl Receiver {
-    fn new(channel: IpcReceiver<Envelope>) -> Result<Self, StartError> {
+    fn new(channel: IpcBytesReceiver) -> Result<Self, StartError> {
         let fd = descriptor(&channel)?;
-        Ok(Self { channel, fd, parts: RefCell::default() })
+        Ok(Self { channel, fd, begun: RefCell::default() })
     }
 
     /// The descriptor, for [`os::socket::end_of_stream`].
@@ -149,60 +170,48 @@ impl Receiver {
 
     /// Waits for a message. What is garbage has been taken out of the channel: one may go on.
     pub(crate) fn receive(&self) -> Received {
-        let mut message = self.parts.take();
+        let mut begun = self.begun.borrow_mut();
         loop {
-            match self.receive_part() {
-                Ok((part, _)) if (message.len() + part.len()) as u64 > *LONGEST => {
-                    return Received::Garbage("a message longer than this machine's memory".to_owned());
-                }
-                Ok((part, more)) => {
-                    if message.is_empty() {
-                        message = part;
-                    } else {
-                        message.extend_from_slice(&part);
-                    }
-                    if !more {
-                        return Received::Message(message);
-                    }
-                }
-                Err(other) => {
-                    self.parts.replace(message);
-                    return other;
-                }
+            let packet = match self.receive_packet() {
+                Ok(packet) => packet,
+                Err(other) => return other,
+            };
+            let taken = match begun.take() {
+                None => Begun::read(packet),
+                Some(message) => message.go_on(&packet),
+            };
+            match taken {
+                Ok(Progress::Done(message)) => return Received::Message(message),
+                Ok(Progress::More(message)) => *begun = Some(message),
+                Err(what) => return Received::Garbage(what),
             }
         }
     }
 
-    fn receive_part(&self) -> Result<(Vec<u8>, bool), Received> {
+    fn receive_packet(&self) -> Result<Vec<u8>, Received> {
         // A packet of ipc-channel begins with its own length, then that of the message it is the first part of.
         let mut head = [0; 16];
         let size = loop {
             match os::socket::peek(self.fd, &mut head) {
-                Ok(Some(size)) => break size as u64,
+                Ok(Some(size)) => break size,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Ok(None) | Err(_) => return Err(Received::End),
             }
         };
         let [packet, message] =
-            [&head[..8], &head[8..]].map(|half| usize::from_ne_bytes(half.try_into().unwrap_or_default()) as u64);
+            [&head[..8], &head[8..]].map(|half| usize::from_ne_bytes(half.try_into().unwrap_or_default()));
         // `message` would be memory to set aside, and a second socket to read from: our own code never asks for that.
-        if packet != size || size < 16 || message != size - 16 || message > PART as u64 + OVERHEAD {
+        if packet != size || size < 16 || message != size - 16 || message > PART + OVERHEAD {
             os::socket::discard(self.fd);
             return Err(Received::Garbage(format!("a packet of {size} bytes that is no message")));
         }
         match catch_unwind(AssertUnwindSafe(|| self.channel.recv())) {
-            Ok(Ok(Envelope { bytes, more, .. })) => {
-                let bytes = Arc::try_unwrap(bytes).unwrap_or_else(|shared| (*shared).clone());
-                Ok((bytes.into_vec(), more))
-            }
+            Ok(Ok(packet)) => Ok(packet),
             Ok(Err(error)) => Err(Received::Garbage(error.to_string())),
             Err(_) => Err(Received::Garbage("a message that ipc-channel cannot read".to_owned())),
         }
     }
 }
-
-/// A message is put together in memory: one that cannot fit would abort us.
-static LONGEST: LazyLock<u64> = LazyLock::new(os::files::machine_memory);
 
 /// The descriptor of one of ipc-channel's ends.
 fn descriptor(end: &impl Debug) -> Result<RawFd, StartError> {
@@ -218,9 +227,9 @@ fn descriptor(end: &impl Debug) -> Result<RawFd, StartError> {
 #[derive(Serialize, Deserialize)]
 struct Hello {
     greeting: ByteBuf,
-    data: IpcSender<Envelope>,
-    control: IpcSender<Envelope>,
-    up: IpcReceiver<Envelope>,
+    data: IpcBytesSender,
+    control: IpcBytesSender,
+    up: IpcBytesReceiver,
 }
 
 /// Where one worker can introduce itself, once.
@@ -315,9 +324,9 @@ pub(crate) struct Ends {
 
 /// The parent's ends, on their way to it.
 pub(crate) struct Introduction {
-    data: IpcSender<Envelope>,
-    control: IpcSender<Envelope>,
-    up: IpcReceiver<Envelope>,
+    data: IpcBytesSender,
+    control: IpcBytesSender,
+    up: IpcBytesReceiver,
 }
 
 impl Ends {
@@ -327,9 +336,9 @@ impl Ends {
     /// If there are no descriptors left.
     pub(crate) fn new() -> Result<(Self, Introduction), StartError> {
         let failed = |error: io::Error| StartError::new(format!("no channels can be made: {error}"));
-        let (data, data_receiver) = ipc::channel().map_err(failed)?;
-        let (control, control_receiver) = ipc::channel().map_err(failed)?;
-        let (up_sender, up) = ipc::channel().map_err(failed)?;
+        let (data, data_receiver) = ipc::bytes_channel().map_err(failed)?;
+        let (control, control_receiver) = ipc::bytes_channel().map_err(failed)?;
+        let (up_sender, up) = ipc::bytes_channel().map_err(failed)?;
         let ends = Self {
             data: Receiver::new(data_receiver)?,
             control: Receiver::new(control_receiver)?,
@@ -351,7 +360,7 @@ impl Introduction {
 /// Both ends of a channel.
 #[cfg(test)]
 pub(crate) fn pair() -> (Sender, Receiver) {
-    let (sender, receiver) = ipc::channel().unwrap();
+    let (sender, receiver) = ipc::bytes_channel().unwrap();
     (Sender::new(sender).unwrap(), Receiver::new(receiver).unwrap())
 }
 
@@ -360,6 +369,7 @@ mod tests {
     use std::{thread, time::Duration};
 
     use super::*;
+    use crate::os::counted::most_held;
 
     #[test]
     fn messages_of_all_sizes_arrive() {
@@ -367,7 +377,7 @@ mod tests {
         let sizes = [0, 1, 1000, PART, PART + 1, 250_000, 5_000_000];
         let thread = thread::spawn(move || sizes.map(|size| sender.send(vec![7; size])));
         for size in sizes {
-            assert_eq!(receiver.receive(), Received::Message(vec![7; size]));
+            assert_eq!(receiver.receive(), Received::Message(vec![7; size].into()));
         }
         assert_eq!(thread.join().unwrap(), [Ok(()); 7]);
         assert_eq!(receiver.receive(), Received::End);
@@ -378,7 +388,7 @@ mod tests {
         let (sender, receiver) = pair();
         sender.send(b"last words".to_vec()).unwrap();
         os::socket::end_of_stream(receiver.fd());
-        assert_eq!(receiver.receive(), Received::Message(b"last words".to_vec()));
+        assert_eq!(receiver.receive(), Received::Message(b"last words".to_vec().into()));
         assert_eq!(receiver.receive(), Received::End);
         assert_eq!(sender.send(Vec::new()), Err(Gone));
     }
@@ -421,7 +431,7 @@ mod tests {
             text.split(|c: char| !c.is_ascii_digit()).find_map(|part| part.parse().ok()).unwrap()
         };
         let fd = descriptor(&receiver).unwrap();
-        let receiver = Receiver { channel: ipc::channel().unwrap().1, fd, parts: RefCell::default() };
+        let receiver = Receiver { channel: ipc::bytes_channel().unwrap().1, fd, begun: RefCell::default() };
         os::socket::write_raw(sender_fd, b"garbage").unwrap();
         assert!(matches!(receiver.receive(), Received::Garbage(_)));
     }
@@ -433,25 +443,105 @@ mod tests {
         sender.send(b"behind it".to_vec()).unwrap();
         os::socket::write_raw(sender.fd(), b"").unwrap();
         assert!(matches!(receiver.receive(), Received::Garbage(_)));
-        assert_eq!(receiver.receive(), Received::Message(b"behind it".to_vec()));
+        assert_eq!(receiver.receive(), Received::Message(b"behind it".to_vec().into()));
         assert!(matches!(receiver.receive(), Received::Garbage(_)));
         os::socket::write_raw(sender.fd(), b"").unwrap();
         sender.send(b"last words".to_vec()).unwrap();
         drop(sender);
         assert!(matches!(receiver.receive(), Received::Garbage(_)));
-        assert_eq!(receiver.receive(), Received::Message(b"last words".to_vec()));
+        assert_eq!(receiver.receive(), Received::Message(b"last words".to_vec().into()));
         assert_eq!(receiver.receive(), Received::End);
+    }
+
+    /// Two bodies that take several packets each, and one that takes none.
+    fn large() -> Message {
+        let body = |byte: u8, size: usize| Blob::from(vec![byte; size]);
+        Message { bytes: vec![1; PART + 9], bodies: vec![body(2, 3 * PART + 1), body(3, 0), body(4, PART)] }
+    }
+
+    #[test]
+    fn bodies_arrive_behind_the_bytes_and_each_in_memory_of_its_own() {
+        let (sender, receiver) = pair();
+        let thread = thread::spawn(move || [sender.send(large()), sender.send(b"behind it".to_vec())]);
+        let Received::Message(message) = receiver.receive() else { panic!("no message") };
+        assert_eq!((message.size(), &message), (5 * PART + 10, &large()));
+        for body in message.bodies {
+            let length = body.len();
+            assert_eq!(body.into_vec().capacity(), length);
+        }
+        assert_eq!(receiver.receive(), Received::Message(b"behind it".to_vec().into()));
+        assert_eq!(thread.join().unwrap(), [Ok(()); 2]);
     }
 
     #[test]
     fn a_message_that_garbage_interrupts_is_put_together() {
         let (sender, receiver) = pair();
-        sender.send_part(b"first, ".to_vec(), true).unwrap();
-        os::socket::write_raw(sender.fd(), b"garbage").unwrap();
-        sender.send_part(b"second".to_vec(), false).unwrap();
+        let packets = packets_of(large());
+        let (last, packets) = packets.split_last().unwrap();
+        for (at, packet) in packets.iter().enumerate() {
+            sender.send_packet(packet).unwrap();
+            os::socket::write_raw(sender.fd(), [&b"garbage"[..], b""][at % 2]).unwrap();
+            assert!(matches!(receiver.receive(), Received::Garbage(_)));
+        }
+        sender.send_packet(last).unwrap();
+        assert_eq!(receiver.receive(), Received::Message(large()));
         sender.send(b"another".to_vec()).unwrap();
-        assert!(matches!(receiver.receive(), Received::Garbage(_)));
-        assert_eq!(receiver.receive(), Received::Message(b"first, second".to_vec()));
-        assert_eq!(receiver.receive(), Received::Message(b"another".to_vec()));
+        assert_eq!(receiver.receive(), Received::Message(b"another".to_vec().into()));
+    }
+
+    /// The packets that a message is sent in.
+    fn packets_of(message: Message) -> Vec<Vec<u8>> {
+        let (sender, receiver) = pair();
+        thread::spawn(move || sender.send(message));
+        std::iter::from_fn(|| receiver.receive_packet().ok()).collect()
+    }
+
+    #[test]
+    fn lengths_that_are_false_are_garbage_and_cost_nothing() {
+        let head = |first: &[u8], length: u64, bodies: u64| {
+            let mut packet = first.to_vec();
+            packet.extend_from_slice(&length.to_le_bytes());
+            packet.extend_from_slice(&bodies.to_le_bytes());
+            packet.push(HEAD);
+            packet
+        };
+        let lengths = |all: &[u64]| all.iter().flat_map(|length| length.to_le_bytes()).collect::<Vec<_>>();
+        let hostile = [
+            vec![],
+            vec![2],
+            vec![HEAD],
+            head(&[], u64::MAX, 0),
+            head(&[], 0, u64::MAX),
+            head(&[], u64::MAX - 8, 1),
+            head(&[], u64::MAX, u64::MAX),
+            head(&[7; 9], 8, 0),
+            head(&[7; 7], 8, 0),
+            head(&lengths(&[u64::MAX]), 0, 1),
+            head(&lengths(&[u64::MAX / 2, u64::MAX / 2]), 0, 2),
+            head(&lengths(&[1 << 62]), 0, 1),
+        ];
+        for packet in hostile {
+            let (sender, receiver) = pair();
+            sender.send_packet(&packet).unwrap();
+            sender.send(b"behind it".to_vec()).unwrap();
+            let (received, most) = most_held(|| receiver.receive());
+            assert!(matches!(received, Received::Garbage(_)), "{packet:?}: {received:?}");
+            assert!(most < 1 << 20, "{most} bytes for {packet:?}");
+            assert_eq!(receiver.receive(), Received::Message(b"behind it".to_vec().into()));
+        }
+    }
+
+    #[test]
+    fn memory_is_set_aside_as_bytes_arrive() {
+        let (sender, receiver) = pair();
+        // As much as there may be; nothing comes.
+        let mut packet = (os::files::machine_memory() / 2).to_le_bytes().to_vec();
+        packet.extend([0_u64, 1].into_iter().flat_map(u64::to_le_bytes));
+        packet.push(HEAD);
+        sender.send_packet(&packet).unwrap();
+        sender.send_packet(&[7; PART - 1]).unwrap();
+        let (received, most) = most_held(|| receiver.receive());
+        assert!(matches!(&received, Received::Garbage(what) if what.contains("in the middle")), "{received:?}");
+        assert!(most <= 257 << 20, "{most} bytes");
     }
 }

@@ -5,12 +5,12 @@
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
-use taskloom_core::{Codec, CodecFault, Metrics, Postcard, TaskError, backend_api::LogRecord};
+use taskloom_core::{CodecFault, Encoded, Extent, Metrics, Payload, Postcard, TaskError, backend_api::LogRecord};
 
-use crate::capture::Place;
+use crate::{capture::Place, transport::Message};
 
 /// Changes with every change of this module.
-pub(crate) const PROTOCOL: u32 = 1;
+pub(crate) const PROTOCOL: u32 = 2;
 
 /// How a worker introduces itself.
 #[derive(Debug, Serialize, Deserialize)]
@@ -113,7 +113,7 @@ pub(crate) enum Record<'a> {
     Done {
         token: u64,
         item: u32,
-        outcome: Result<&'a [u8], TaskError>,
+        outcome: Result<Encoded<'a>, TaskError>,
         metrics: Metrics,
     },
     /// Nothing more will come about this token.
@@ -132,11 +132,11 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 
 fn put<T: Serialize>(value: &T, out: &mut Vec<u8>) {
     // These are plain records of ours, and strings: nothing in them can be refused.
-    Postcard::encode(value, out).expect("the codec carries our own records");
+    Postcard::append(value, out).expect("the codec carries our own records");
 }
 
 pub(crate) fn decode<T: serde::de::DeserializeOwned>(mut bytes: &[u8]) -> Result<T, CodecFault> {
-    Postcard::decode(&mut bytes)
+    Postcard::split(&mut bytes)
 }
 
 const STARTED: u8 = 0;
@@ -145,21 +145,27 @@ const END: u8 = 2;
 const RARE: u8 = 3;
 
 /// Writes records.
-#[derive(Debug, Default)]
-pub(crate) struct Records(Vec<u8>);
+#[derive(Debug)]
+pub(crate) struct Records(Payload);
+
+impl Default for Records {
+    fn default() -> Self {
+        Self(Payload::with_bodies())
+    }
+}
 
 impl Records {
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(crate) fn take(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.0)
+    pub(crate) fn take(&mut self) -> Message {
+        std::mem::take(self).0.into()
     }
 
     pub(crate) fn started(&mut self, token: u64, item: u32) {
         self.head(STARTED, token);
-        self.0.extend_from_slice(&item.to_le_bytes());
+        self.put(&item.to_le_bytes());
     }
 
     /// Writes an item's result where `run` appends it.
@@ -167,19 +173,21 @@ impl Records {
         &mut self,
         token: u64,
         item: u32,
-        run: impl FnOnce(&mut Vec<u8>) -> (Result<(), TaskError>, Metrics),
+        run: impl FnOnce(&mut Payload) -> (Result<(), TaskError>, Metrics),
     ) {
         self.head(DONE, token);
-        self.0.extend_from_slice(&item.to_le_bytes());
-        let length_at = self.0.len();
-        self.0.extend_from_slice(&[0; 8]);
+        self.put(&item.to_le_bytes());
+        let at = self.0.extent().bytes;
+        self.put(&Extent::default().to_le_bytes());
+        let start = self.0.extent();
         let (outcome, metrics) = run(&mut self.0);
-        let length = (self.0.len() - length_at - 8) as u64;
-        self.0[length_at..length_at + 8].copy_from_slice(&length.to_le_bytes());
+        let result = self.0.extent().since(start).to_le_bytes();
+        let bytes = self.0.bytes_mut();
+        bytes[at..at + result.len()].copy_from_slice(&result);
         let plain = outcome.is_ok() && metrics == Metrics::default();
-        self.0.push(u8::from(plain));
+        bytes.push(u8::from(plain));
         if !plain {
-            put(&(outcome, metrics), &mut self.0);
+            put(&(outcome, metrics), bytes);
         }
     }
 
@@ -187,49 +195,56 @@ impl Records {
         self.head(END, token);
     }
 
-    pub(crate) fn rare(rare: &Rare) -> Vec<u8> {
+    pub(crate) fn rare(rare: &Rare) -> Message {
         let mut records = Self::default();
         records.append(rare);
-        records.0
+        records.take()
     }
 
     pub(crate) fn append(&mut self, rare: &Rare) {
-        self.0.push(RARE);
-        put(rare, &mut self.0);
+        self.put(&[RARE]);
+        put(rare, self.0.bytes_mut());
     }
 
     fn head(&mut self, kind: u8, token: u64) {
-        self.0.push(kind);
-        self.0.extend_from_slice(&token.to_le_bytes());
+        self.put(&[kind]);
+        self.put(&token.to_le_bytes());
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        self.0.bytes_mut().extend_from_slice(bytes);
     }
 }
 
 impl<'a> Record<'a> {
-    /// Reads a record from the front of `bytes` and moves `bytes` behind it.
-    pub(crate) fn read(bytes: &mut &'a [u8]) -> Result<Self, CodecFault> {
+    /// Takes a record from the front of `from`.
+    fn read(from: &mut Encoded<'a>) -> Result<Self, CodecFault> {
+        let bytes = from.bytes_mut();
         match array::<1>(bytes)?[0] {
             STARTED => Ok(Self::Started { token: number(bytes)?, item: item(bytes)? }),
             DONE => {
-                let (token, item, length) = (number(bytes)?, item(bytes)?, number(bytes)?);
-                let length = usize::try_from(length).map_err(CodecFault::new)?;
-                let result = bytes.split_off(..length).ok_or_else(short)?;
+                let (token, item) = (number(bytes)?, item(bytes)?);
+                let extent = Extent::take(bytes).ok_or_else(short)?;
+                let result = from.split(extent).ok_or_else(short)?;
+                let bytes = from.bytes_mut();
                 let (outcome, metrics) = match array::<1>(bytes)?[0] {
                     1 => (Ok(()), Metrics::default()),
-                    _ => Postcard::decode::<(Result<(), TaskError>, Metrics)>(bytes)?,
+                    _ => Postcard::split::<(Result<(), TaskError>, Metrics)>(bytes)?,
                 };
                 Ok(Self::Done { token, item, outcome: outcome.map(|()| result), metrics })
             }
             END => Ok(Self::End { token: number(bytes)? }),
-            RARE => Postcard::decode(bytes).map(Self::Rare),
+            RARE => Postcard::split(bytes).map(Self::Rare),
             other => Err(CodecFault::new(format_args!("no record begins with {other}"))),
         }
     }
 
-    /// Reads a whole message.
-    pub(crate) fn read_all(mut bytes: &'a [u8]) -> Result<Vec<Self>, CodecFault> {
+    /// Reads a whole message. Its bodies go into the records.
+    pub(crate) fn read_all(message: &'a mut Message) -> Result<Vec<Self>, CodecFault> {
+        let mut from = Encoded::new(&message.bytes, std::mem::take(&mut message.bodies));
         let mut records = Vec::new();
-        while !bytes.is_empty() {
-            records.push(Self::read(&mut bytes)?);
+        while !from.is_empty() {
+            records.push(Self::read(&mut from)?);
         }
         Ok(records)
     }
@@ -255,24 +270,38 @@ fn item(bytes: &mut &[u8]) -> Result<u32, CodecFault> {
 
 #[cfg(test)]
 mod tests {
+    use taskloom_core::{Blob, Data};
+
     use super::*;
 
     #[test]
     fn records_come_back_in_order() {
         let mut records = Records::default();
-        records.done(1, 2, |out| {
-            out.extend_from_slice(b"result");
-            (Ok(()), Metrics::default())
-        });
+        let results = [vec![1; 100_000], b"short".to_vec(), vec![2; 200_000]];
+        for (result, item) in results.clone().into_iter().zip(0..) {
+            records.done(1, item, |out| {
+                result.encode::<Postcard>(out).unwrap();
+                result.hand_over(out);
+                (Ok(()), Metrics::default())
+            });
+        }
         records.end(1);
         records.started(3, 0);
         records.done(3, 0, |_| (Err(TaskError::Cancelled), Metrics::default()));
-        let bytes = records.take();
-        let read = Record::read_all(&bytes).unwrap();
-        assert!(matches!(read[0], Record::Done { token: 1, item: 2, outcome: Ok(b"result"), .. }));
-        assert!(matches!(read[1], Record::End { token: 1 }));
-        assert!(matches!(read[2], Record::Started { token: 3, item: 0 }));
-        assert!(matches!(read[3], Record::Done { token: 3, outcome: Err(TaskError::Cancelled), .. }));
+        let mut message = records.take();
+        assert_eq!(message.bodies.len(), 2);
+        let mut read = Record::read_all(&mut message).unwrap().into_iter();
+        for (result, at) in results.into_iter().zip(0..) {
+            let Some(Record::Done { token: 1, item, outcome: Ok(mut output), .. }) = read.next() else {
+                panic!("no result {at}")
+            };
+            assert_eq!((item, Vec::decode::<Postcard>(&mut output)), (at, Ok(result)));
+            assert!(output.is_empty());
+        }
+        assert!(matches!(read.next(), Some(Record::End { token: 1 })));
+        assert!(matches!(read.next(), Some(Record::Started { token: 3, item: 0 })));
+        assert!(matches!(read.next(), Some(Record::Done { token: 3, outcome: Err(TaskError::Cancelled), .. })));
+        assert!(read.next().is_none());
     }
 
     #[test]
@@ -280,13 +309,22 @@ mod tests {
         let mut records = Records::default();
         records.started(7, 1);
         records.done(7, 1, |out| {
-            out.push(9);
+            out.bytes_mut().push(9);
+            vec![1_u8; 100_000].encode::<Postcard>(out).unwrap();
             (Ok(()), Metrics::default())
         });
-        let bytes = records.take();
-        // Behind the first record, 13 bytes long, there is a message that is whole.
-        for cut in (1..bytes.len()).filter(|&cut| cut != 13) {
-            assert!(Record::read_all(&bytes[..cut]).is_err(), "cut at {cut}");
+        let Message { bytes, bodies } = records.take();
+        let read = |cut: usize, bodies: &[Blob]| {
+            Record::read_all(&mut Message { bytes: bytes[..cut].to_vec(), bodies: bodies.to_vec() })
+                .map(|read| read.len())
+        };
+        assert_eq!(read(bytes.len(), &bodies), Ok(2));
+        // Behind the first record, 13 bytes long, there is a message that is whole, but for the body that it has not.
+        assert_eq!(read(13, &[]), Ok(1));
+        for cut in 1..bytes.len() {
+            assert!(read(cut, &bodies).is_err(), "cut at {cut}");
         }
+        assert!(read(bytes.len(), &[]).is_err(), "without its body");
+        assert!(read(bytes.len(), &[bodies.clone(), bodies.clone()].concat()).is_err(), "with a body too many");
     }
 }

@@ -1,7 +1,7 @@
 //! Types that take a road of their own past serde, chosen by type identity.
 //!
-//! serde refuses paths that are not UTF-8 and handles `Vec<u8>` byte by byte. As direct arguments
-//! and results these types are common enough to deserve better; nested in other types they go
+//! serde refuses paths that are not UTF-8, handles `Vec<u8>` byte by byte, and copies texts. As direct arguments
+//! and results these types are common enough to deserve better: long bytes and texts become bodies by moving them; nested in other types they go
 //! through serde like everything else (there, use `serde_bytes` and [`OsString`]).
 
 use std::{
@@ -13,13 +13,21 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Codec, CodecFault};
+use super::{Codec, CodecFault, Encoded, LONG, Payload};
+use crate::panic;
 
-pub(super) fn encode<T: Serialize + 'static, C: Codec>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecFault> {
+pub(super) fn encode<T: Serialize + 'static, C: Codec>(value: &T, payload: &mut Payload) -> Result<(), CodecFault> {
     let any = value as &dyn Any;
     if let Some(bytes) = any.downcast_ref::<Vec<u8>>() {
-        put(bytes, out);
-    } else if let Some(path) = any.downcast_ref::<PathBuf>() {
+        put_or_owe(bytes, payload);
+        return Ok(());
+    }
+    if let Some(text) = any.downcast_ref::<String>() {
+        put_or_owe(text.as_bytes(), payload);
+        return Ok(());
+    }
+    let out = payload.bytes_mut();
+    if let Some(path) = any.downcast_ref::<PathBuf>() {
         put(path.as_os_str().as_bytes(), out);
     } else if let Some(text) = any.downcast_ref::<OsString>() {
         put(text.as_bytes(), out);
@@ -30,27 +38,49 @@ pub(super) fn encode<T: Serialize + 'static, C: Codec>(value: &T, out: &mut Vec<
         put_len(paths.len(), out);
         paths.iter().for_each(|path| put(path.as_os_str().as_bytes(), out));
     } else {
-        C::encode(value, out)?;
+        C::encode(value, payload)?;
     }
     Ok(())
 }
 
-pub(super) fn decode<T: DeserializeOwned + 'static, C: Codec>(bytes: &mut &[u8]) -> Result<T, CodecFault> {
+/// Moves what [`encode`] owes, and drops the rest.
+pub(super) fn hand_over<T: 'static>(value: T, out: &mut Payload) {
+    let mut slot = Some(value);
+    let any = &mut slot as &mut dyn Any;
+    let bytes = if let Some(slot) = any.downcast_mut::<Option<Vec<u8>>>() {
+        slot.take()
+    } else if let Some(slot) = any.downcast_mut::<Option<String>>() {
+        slot.take().map(String::into_bytes)
+    } else {
+        // Whatever its drop does, the values behind it have bodies too.
+        panic::dispose(slot.take());
+        None
+    };
+    if let Some(bytes) = bytes.filter(|bytes| bytes.len() >= LONG) {
+        out.pay(bytes);
+    }
+}
+
+pub(super) fn decode<T: DeserializeOwned + 'static, C: Codec>(from: &mut Encoded<'_>) -> Result<T, CodecFault> {
     let mut slot: Option<T> = None;
     let any = &mut slot as &mut dyn Any;
     if let Some(slot) = any.downcast_mut::<Option<Vec<u8>>>() {
-        *slot = Some(take(bytes)?.to_vec());
+        *slot = Some(take_owned(from)?);
+    } else if let Some(slot) = any.downcast_mut::<Option<String>>() {
+        *slot = Some(String::from_utf8(take_owned(from)?).map_err(CodecFault::new)?);
     } else if let Some(slot) = any.downcast_mut::<Option<PathBuf>>() {
-        *slot = Some(take_path(bytes)?);
+        *slot = Some(take_path(from.bytes_mut())?);
     } else if let Some(slot) = any.downcast_mut::<Option<OsString>>() {
-        *slot = Some(OsString::from_vec(take(bytes)?.to_vec()));
+        *slot = Some(OsString::from_vec(take(from.bytes_mut())?.to_vec()));
     } else if let Some(slot) = any.downcast_mut::<Option<Option<PathBuf>>>() {
+        let bytes = from.bytes_mut();
         *slot = Some(match take_len(bytes)? {
             0 => None,
             1 => Some(take_path(bytes)?),
             n => return Err(CodecFault::new(format_args!("{n} is not the mark of an optional path"))),
         });
     } else if let Some(slot) = any.downcast_mut::<Option<Vec<PathBuf>>>() {
+        let bytes = from.bytes_mut();
         let (n, there) = (take_len(bytes)?, bytes.len());
         // Each path takes a byte at least; the length may be a lie.
         if n > there {
@@ -58,9 +88,18 @@ pub(super) fn decode<T: DeserializeOwned + 'static, C: Codec>(bytes: &mut &[u8])
         }
         *slot = Some((0..n).map(|_| take_path(bytes)).collect::<Result<_, _>>()?);
     } else {
-        return C::decode(bytes);
+        return C::decode(from);
     }
     slot.ok_or_else(|| CodecFault::new("nothing was read"))
+}
+
+fn put_or_owe(bytes: &[u8], payload: &mut Payload) {
+    if payload.wants(bytes.len()) {
+        put_len(bytes.len(), payload.bytes_mut());
+        payload.owe(bytes.len());
+    } else {
+        put(bytes, payload.bytes_mut());
+    }
 }
 
 fn put(bytes: &[u8], out: &mut Vec<u8>) {
@@ -69,7 +108,7 @@ fn put(bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Lengths as little-endian base-128, as postcard has them.
-fn put_len(mut n: usize, out: &mut Vec<u8>) {
+pub(super) fn put_len(mut n: usize, out: &mut Vec<u8>) {
     while n >= 0x80 {
         out.push(n as u8 | 0x80);
         n >>= 7;
@@ -81,8 +120,21 @@ fn take_path(bytes: &mut &[u8]) -> Result<PathBuf, CodecFault> {
     Ok(OsString::from_vec(take(bytes)?.to_vec()).into())
 }
 
+/// Bytes that are moved if they are a body.
+fn take_owned(from: &mut Encoded<'_>) -> Result<Vec<u8>, CodecFault> {
+    let n = take_len(from.bytes_mut())?;
+    match from.body(n)? {
+        Some(body) => Ok(body.into_vec()),
+        None => take_some(n, from.bytes_mut()).map(<[u8]>::to_vec),
+    }
+}
+
 fn take<'b>(bytes: &mut &'b [u8]) -> Result<&'b [u8], CodecFault> {
     let n = take_len(bytes)?;
+    take_some(n, bytes)
+}
+
+fn take_some<'b>(n: usize, bytes: &mut &'b [u8]) -> Result<&'b [u8], CodecFault> {
     bytes.split_off(..n).ok_or_else(|| CodecFault::new(format_args!("{n} bytes announced, {} are there", bytes.len())))
 }
 
@@ -109,15 +161,25 @@ mod tests {
     use super::super::{Data, Postcard};
     use super::*;
 
+    fn written<T: Data>(value: &T) -> Result<Vec<u8>, CodecFault> {
+        let mut out = Payload::new();
+        value.encode::<Postcard>(&mut out)?;
+        Ok(out.into_parts().0)
+    }
+
+    fn read<T: Data>(bytes: &[u8]) -> Result<T, CodecFault> {
+        let mut from = Encoded::from(bytes);
+        let value = T::decode::<Postcard>(&mut from)?;
+        assert!(from.is_empty(), "{from:?} left over");
+        Ok(value)
+    }
+
     #[track_caller]
     fn returns<T: Data + PartialEq + Debug>(value: T) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        value.encode::<Postcard>(&mut bytes).expect("writable");
-        let mut rest = &bytes[..];
-        assert_eq!(T::decode::<Postcard>(&mut rest).expect("readable"), value);
-        assert!(rest.is_empty(), "{rest:?} left over");
+        let bytes = written(&value).expect("writable");
+        assert_eq!(read::<T>(&bytes).expect("readable"), value);
         for cut in 0..bytes.len().min(300) {
-            T::decode::<Postcard>(&mut &bytes[..cut]).expect_err("a part is no value");
+            read::<T>(&bytes[..cut]).expect_err("a part is no value");
         }
         bytes
     }
@@ -163,14 +225,14 @@ mod tests {
         returns(vec!["text".to_owned()]);
         returns((not_utf8(), vec![1_u8, 2]));
         let nested = (PathBuf::from(not_utf8()),);
-        let fault = nested.encode::<Postcard>(&mut Vec::new()).expect_err("serde has only UTF-8 paths");
+        let fault = written(&nested).expect_err("serde has only UTF-8 paths");
         assert!(fault.to_string().contains("UTF-8"), "{fault}");
     }
 
     #[test]
     fn announced_lengths_are_not_believed() {
         fn refused<T: Data>(bytes: &[u8]) -> String {
-            T::decode::<Postcard>(&mut &bytes[..]).err().expect("must not be read").to_string()
+            read::<T>(bytes).err().expect("must not be read").to_string()
         }
         // 2^40, and the largest 64-bit number.
         for mut bytes in [vec![0x80, 0x80, 0x80, 0x80, 0x80, 0x20], [&[0xff; 9][..], &[1]].concat()] {

@@ -12,7 +12,7 @@ pub(super) fn run(control: &Receiver, gate: &Gate, up: &Up) -> ! {
     os::signals::block_all();
     loop {
         match control.receive() {
-            Received::Message(bytes) => match wire::decode(&bytes) {
+            Received::Message(message) => match wire::decode(&message.bytes) {
                 Ok(Control::Recall(wanted)) => {
                     chaos::at(Point::Recall);
                     gate.recall(wanted, |returned| up.rare(&Rare::Returned(returned)));

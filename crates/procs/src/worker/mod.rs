@@ -23,7 +23,7 @@ use crate::{
     chaos::{self, Point},
     entry::Ticket,
     os,
-    transport::{Ends, Gone, Received, Sender},
+    transport::{Ends, Gone, Message, Received, Sender},
     wire::{self, Greeting, Rare, Records, Terms, Welcome},
 };
 
@@ -62,7 +62,7 @@ pub(crate) fn run(ticket: &Ticket) -> ! {
     }
     chaos::at(Point::Greeted);
     let Received::Message(welcome) = ends.data.receive() else { os::process::exit_now(EXIT_PROTOCOL) };
-    let Ok(Welcome::Terms(terms)) = wire::decode(&welcome) else { os::process::exit_now(EXIT_PROTOCOL) };
+    let Ok(Welcome::Terms(terms)) = wire::decode(&welcome.bytes) else { os::process::exit_now(EXIT_PROTOCOL) };
     let worker = settle(&terms, &up);
     chaos::at(Point::Ready);
     let thrift = thrift::Thrift::new(&terms, |news| up.rare(&news));
@@ -111,7 +111,7 @@ impl Up {
     }
 
     /// Sends records. If that cannot be done any more, the process ends: nobody would hear of what it does.
-    pub(crate) fn send(&self, records: Vec<u8>) {
+    pub(crate) fn send(&self, records: Message) {
         if self.is_copy() {
             return;
         }

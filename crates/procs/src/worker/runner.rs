@@ -9,7 +9,7 @@ use std::{
 };
 
 use taskloom_core::{
-    Metrics, Panic,
+    Encoded, Metrics, Panic,
     backend_api::{Batch, Worker},
 };
 
@@ -51,10 +51,12 @@ pub(super) fn run(
             // The control thread ends the process if the parent is gone; else our descriptors are.
             os::process::exit_now(EXIT_PROTOCOL);
         };
-        match message.split_first() {
+        let size = message.size();
+        match message.bytes.split_first() {
             Some((&data::FRAMES, frames)) => {
-                let batches = read(frames);
-                runner.thrift.receive(message.len(), |news| runner.out.append(&news));
+                let batches = read(Encoded::new(frames, message.bodies));
+                drop(message.bytes);
+                runner.thrift.receive(size, |news| runner.out.append(&news));
                 runner.work_off(batches);
             }
             Some((&data::EXIT, _)) => runner.leave(),
@@ -63,7 +65,7 @@ pub(super) fn run(
     }
 }
 
-fn read(mut frames: &[u8]) -> VecDeque<Batch> {
+fn read(mut frames: Encoded<'_>) -> VecDeque<Batch> {
     let mut batches = VecDeque::new();
     while !frames.is_empty() {
         // The parent is the same program: it writes what this reads.

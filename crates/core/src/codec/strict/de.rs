@@ -2,22 +2,28 @@
 
 use serde::de::{self, Deserialize, DeserializeSeed, IntoDeserializer, Visitor};
 
-use super::{DEPTH, FREE, Fault, Name, TOO_DEEP, mark};
+use super::{DEPTH, Encoded, FREE, Fault, Name, TOO_DEEP, mark};
 
 type Result<T, E = Fault> = std::result::Result<T, E>;
 
-/// Reads one value from the front of `bytes` and returns what lies behind it.
-pub(super) fn read<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<(T, &'de [u8])> {
-    let mut reader = Reader { rest: bytes, depth: DEPTH, free: FREE, broken: false };
+/// Takes one value from the front of `from`.
+pub(super) fn read<'de, T: Deserialize<'de>>(from: &mut Encoded<'de>) -> Result<T> {
+    let mut reader = Reader { rest: from.bytes_mut(), from, depth: DEPTH, free: FREE, broken: false };
     let value = T::deserialize(&mut reader)?;
     match reader.broken {
-        false => Ok((value, reader.rest)),
+        false => {
+            *reader.from.bytes_mut() = reader.rest;
+            Ok(value)
+        }
         true => Err(Fault::new("part of the value could not be read, and its `Deserialize` ignored the error")),
     }
 }
 
-struct Reader<'de> {
+struct Reader<'r, 'de> {
+    /// Its bytes, as far as they have not been read.
     rest: &'de [u8],
+    /// Its bodies.
+    from: &'r mut Encoded<'de>,
     /// Levels that are left.
     depth: u32,
     /// Elements without bytes that are left.
@@ -26,7 +32,7 @@ struct Reader<'de> {
     broken: bool,
 }
 
-impl<'de> Reader<'de> {
+impl<'de> Reader<'_, 'de> {
     /// A scalar, text or byte string, by postcard.
     #[inline]
     fn take<T: Deserialize<'de>>(&mut self) -> Result<T> {
@@ -59,7 +65,7 @@ impl<'de> Reader<'de> {
 
     /// Elements or entries, their number first.
     #[inline]
-    fn list<R>(&mut self, read: impl FnOnce(&mut Items<'_, 'de>) -> Result<R>) -> Result<R> {
+    fn list<R>(&mut self, read: impl FnOnce(&mut Items<'_, '_, 'de>) -> Result<R>) -> Result<R> {
         self.nested(|reader| {
             let len: usize = reader.take()?;
             let there = reader.rest.len();
@@ -97,7 +103,7 @@ impl<'de> Reader<'de> {
         &mut self,
         len: usize,
         name: Option<Name>,
-        read: impl FnOnce(&mut Items<'_, 'de>) -> Result<R>,
+        read: impl FnOnce(&mut Items<'_, '_, 'de>) -> Result<R>,
     ) -> Result<R> {
         let mut items = Items { reader: self, left: len, len, name };
         let value = read(&mut items)?;
@@ -120,15 +126,15 @@ const SELF_DESCRIBING: &str = "a type that asks what comes next cannot be carrie
     leave out those attributes, or send the value as JSON text";
 
 /// The parts of a value that are still to come.
-struct Items<'r, 'de> {
-    reader: &'r mut Reader<'de>,
+struct Items<'r, 'f, 'de> {
+    reader: &'r mut Reader<'f, 'de>,
     left: usize,
     len: usize,
     /// Of what these are fields. A reader that asks for more would fill in a default.
     name: Option<Name>,
 }
 
-impl Items<'_, '_> {
+impl Items<'_, '_, '_> {
     #[inline]
     fn advance(&mut self) -> Result<bool> {
         match (self.left.checked_sub(1), self.name) {
@@ -153,7 +159,7 @@ impl Items<'_, '_> {
     }
 }
 
-impl<'de> de::SeqAccess<'de> for Items<'_, 'de> {
+impl<'de> de::SeqAccess<'de> for Items<'_, '_, 'de> {
     type Error = Fault;
 
     #[inline]
@@ -169,7 +175,7 @@ impl<'de> de::SeqAccess<'de> for Items<'_, 'de> {
     }
 }
 
-impl<'de> de::MapAccess<'de> for Items<'_, 'de> {
+impl<'de> de::MapAccess<'de> for Items<'_, '_, 'de> {
     type Error = Fault;
 
     #[inline]
@@ -205,7 +211,7 @@ macro_rules! refused {
     )*};
 }
 
-impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
+impl<'de> de::Deserializer<'de> for &mut Reader<'_, 'de> {
     type Error = Fault;
 
     by_postcard! {
@@ -216,11 +222,27 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
         deserialize_u64 => visit_u64(u64), deserialize_u128 => visit_u128(u128),
         deserialize_f32 => visit_f32(f32), deserialize_f64 => visit_f64(f64),
         deserialize_str => visit_borrowed_str(&'de str), deserialize_string => visit_borrowed_str(&'de str),
-        deserialize_bytes => visit_borrowed_bytes(&'de [u8]), deserialize_byte_buf => visit_borrowed_bytes(&'de [u8]),
     }
 
     refused! { deserialize_any, deserialize_ignored_any, deserialize_identifier, }
 
+    #[inline]
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        let before = self.rest;
+        let len = self.take::<usize>()?;
+        match self.from.body(len) {
+            Ok(Some(body)) => visitor.visit_byte_buf(body.into_vec()),
+            Ok(None) => {
+                self.rest = before;
+                visitor.visit_borrowed_bytes(self.take()?)
+            }
+            Err(fault) => Err(self.refuse(fault)),
+        }
+    }
+    #[inline]
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.deserialize_bytes(visitor)
+    }
     #[inline]
     fn is_human_readable(&self) -> bool {
         false
@@ -294,17 +316,17 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
 }
 
 /// A variant whose content is still to come.
-struct Variant<'r, 'de> {
-    reader: &'r mut Reader<'de>,
+struct Variant<'r, 'f, 'de> {
+    reader: &'r mut Reader<'f, 'de>,
     name: Name,
     index: u32,
     content: bool,
 }
 
-impl<'r, 'de> Variant<'r, 'de> {
+impl<'r, 'f, 'de> Variant<'r, 'f, 'de> {
     /// Reads index and mark and finds out whether the reader means the same variant by that index.
     #[inline]
-    fn read(reader: &'r mut Reader<'de>, of: &'static str, variants: &'static [&'static str]) -> Result<Self> {
+    fn read(reader: &'r mut Reader<'f, 'de>, of: &'static str, variants: &'static [&'static str]) -> Result<Self> {
         let index: u32 = reader.take()?;
         let written: [u8; 2] = reader.take()?;
         let content = written[0] & 1 == 1;
@@ -335,7 +357,7 @@ impl<'r, 'de> Variant<'r, 'de> {
     }
 }
 
-impl<'de> de::EnumAccess<'de> for Variant<'_, 'de> {
+impl<'de> de::EnumAccess<'de> for Variant<'_, '_, 'de> {
     type Error = Fault;
     type Variant = Self;
 
@@ -345,7 +367,7 @@ impl<'de> de::EnumAccess<'de> for Variant<'_, 'de> {
     }
 }
 
-impl<'de> de::VariantAccess<'de> for Variant<'_, 'de> {
+impl<'de> de::VariantAccess<'de> for Variant<'_, '_, 'de> {
     type Error = Fault;
 
     #[inline]

@@ -19,6 +19,7 @@
 //! ```text
 //! struct, tuple struct   number of fields (varint)  fields…
 //! variant                index (varint)  mark (2 bytes)  content as above; newtype: the value; unit: nothing
+//! byte string            as postcard has it; of a body the length alone
 //! anything else          as postcard has it
 //! ```
 //!
@@ -38,7 +39,7 @@ use std::fmt;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::CodecFault;
+use super::{CodecFault, Encoded, Extent, Payload, direct::put_len};
 
 /// How many values may lie within each other, options and newtypes included.
 ///
@@ -53,24 +54,38 @@ const FREE: usize = 1 << 20;
 const TOO_DEEP: &str = "the value is nested more than 128 levels deep: send it flat, as a list whose elements refer to each other by index";
 
 /// Appends `value` to `out`. On an error, and if `value` panics, `out` is as it was.
-pub(super) fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecFault> {
-    let mut undo = Undo { keep: out.len(), out };
+pub(super) fn encode<T: Serialize>(value: &T, out: &mut Payload) -> Result<(), CodecFault> {
+    let mut undo = Undo { keep: out.extent(), out };
     ser::write(value, undo.out)?;
-    undo.keep = undo.out.len();
+    undo.keep = undo.out.extent();
     Ok(())
 }
 
-/// Reads a value from the front of `bytes` and moves `bytes` behind it; on an error `bytes` stays.
-pub(super) fn decode<T: DeserializeOwned>(bytes: &mut &[u8]) -> Result<T, CodecFault> {
-    let (value, rest) = de::read(bytes)?;
-    *bytes = rest;
+/// Takes a value from the front of `from`; on an error its bytes stay.
+pub(super) fn decode<T: DeserializeOwned>(from: &mut Encoded<'_>) -> Result<T, CodecFault> {
+    Ok(de::read(from)?)
+}
+
+/// Appends `value` to plain bytes, as [`encode`] does.
+pub(super) fn append<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecFault> {
+    let mut payload = Payload::from(std::mem::take(out));
+    let done = encode(value, &mut payload);
+    *out = payload.into_parts().0;
+    done
+}
+
+/// Reads a value from the front of plain bytes, as [`decode`] does.
+pub(super) fn split<T: DeserializeOwned>(bytes: &mut &[u8]) -> Result<T, CodecFault> {
+    let mut from = Encoded::from(*bytes);
+    let value = decode(&mut from)?;
+    *bytes = from.bytes_mut();
     Ok(value)
 }
 
 /// Cuts `out` back to `keep` when dropped: a `Serialize` may panic, and its caller may catch that.
 struct Undo<'a> {
-    out: &'a mut Vec<u8>,
-    keep: usize,
+    out: &'a mut Payload,
+    keep: Extent,
 }
 
 impl Drop for Undo<'_> {

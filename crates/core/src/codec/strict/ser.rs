@@ -2,12 +2,12 @@
 
 use serde::ser::{self, Serialize, Serializer as _};
 
-use super::{DEPTH, FREE, Fault, Name, TOO_DEEP, mark};
+use super::{DEPTH, FREE, Fault, Name, Payload, TOO_DEEP, mark, put_len};
 
 type Result<T = (), E = Fault> = std::result::Result<T, E>;
 
 /// Writes the whole value, or fails with part of it in `out`.
-pub(super) fn write<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result {
+pub(super) fn write<T: Serialize>(value: &T, out: &mut Payload) -> Result {
     let mut writer = Writer { out, depth: DEPTH, free: FREE, broken: false };
     value.serialize(&mut writer)?;
     match writer.broken {
@@ -17,7 +17,7 @@ pub(super) fn write<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result {
 }
 
 struct Writer<'o> {
-    out: &'o mut Vec<u8>,
+    out: &'o mut Payload,
     /// Levels that are left.
     depth: u32,
     /// Elements without bytes that are left.
@@ -29,7 +29,7 @@ struct Writer<'o> {
 impl<'o> Writer<'o> {
     #[inline]
     fn wire(&mut self) -> postcard::Serializer<Append<'_>> {
-        postcard::Serializer { output: Append(self.out) }
+        postcard::Serializer { output: Append(self.out.bytes_mut()) }
     }
 
     #[cold]
@@ -64,14 +64,14 @@ impl<'o> Writer<'o> {
     #[inline]
     fn variant(&mut self, index: u32, variant: &str, content: bool) -> Result {
         self.serialize_u32(index)?;
-        self.out.extend_from_slice(&mark(variant, content));
+        self.out.bytes_mut().extend_from_slice(&mark(variant, content));
         Ok(())
     }
 
     #[inline]
     fn parts(&mut self, left: usize, what: What) -> Result<Parts<'_, 'o>> {
         self.enter()?;
-        let start = self.out.len();
+        let start = self.out.extent().bytes;
         Ok(Parts { writer: self, left, start, what })
     }
 
@@ -124,7 +124,7 @@ impl Parts<'_, '_> {
         }
         self.writer.depth += 1;
         if let What::List(len) = self.what {
-            let written = self.writer.out.len() - self.start;
+            let written = self.writer.out.extent().bytes - self.start;
             match self.writer.free.checked_sub(len.saturating_sub(written)) {
                 Some(free) => self.writer.free = free,
                 None => {
@@ -176,7 +176,17 @@ impl<'w, 'o> ser::Serializer for &'w mut Writer<'o> {
         serialize_bool(bool), serialize_char(char), serialize_f32(f32), serialize_f64(f64),
         serialize_i8(i8), serialize_i16(i16), serialize_i32(i32), serialize_i64(i64), serialize_i128(i128),
         serialize_u8(u8), serialize_u16(u16), serialize_u32(u32), serialize_u64(u64), serialize_u128(u128),
-        serialize_str(&str), serialize_bytes(&[u8]),
+        serialize_str(&str),
+    }
+
+    #[inline]
+    fn serialize_bytes(self, bytes: &[u8]) -> Result {
+        if self.out.wants(bytes.len()) {
+            put_len(bytes.len(), self.out.bytes_mut());
+            self.out.push(bytes.to_vec().into());
+            return Ok(());
+        }
+        self.wire().serialize_bytes(bytes).map_err(Fault::new)
     }
 
     #[inline]
