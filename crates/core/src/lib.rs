@@ -53,6 +53,7 @@ mod notifier;
 mod panic;
 mod park;
 mod parker;
+mod spin;
 mod sync;
 mod waiters;
 
@@ -86,6 +87,7 @@ pub mod backend_api {
         hub::{Hub, LogRecord},
         panic::last_words,
         settings::{Readers, Settings},
+        spin::Spin,
         worker::{Init, OnBlock, Worker},
     };
 }

@@ -8,9 +8,10 @@
 
 use std::{sync::Arc, task::Waker, time::Instant};
 
-use crate::{ambient, error::TaskError, parker::Parker, worker::Worker};
+use crate::{ambient, error::TaskError, parker::Parker, spin::Spin, worker::Worker};
 
 thread_local! {
+    static SPIN: Spin = Spin::new();
     static PARKER: (Arc<Parker>, Waker) = {
         let parker = Parker::of_this_thread();
         (parker.clone(), parker.into())
@@ -35,6 +36,7 @@ pub(crate) fn wait_until(until: Option<Instant>, mut ready: impl FnMut(&Waker) -
         if ready(&waker) {
             return Ok(true);
         }
+        SPIN.with(|spin| spin.pays() && spin.look(|| parker.is_woken()));
         if !parker.sleep(until) {
             return Ok(ready(&waker));
         }

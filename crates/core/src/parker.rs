@@ -27,6 +27,11 @@ impl Parker {
         self.woken.swap(false, Ordering::Relaxed);
     }
 
+    /// Whether it has been woken since. For looking before it sleeps; sleeping is what makes sure.
+    pub(crate) fn is_woken(&self) -> bool {
+        self.woken.load(Ordering::Relaxed)
+    }
+
     /// Sleeps until woken, and forgets that; or until the time has come. Whether it was woken. By its own thread only.
     pub(crate) fn sleep(&self, until: Option<Instant>) -> bool {
         // Pairs with the swap of `wake_by_ref`: what was done before the wake-up is seen by the look after it.

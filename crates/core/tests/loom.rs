@@ -89,6 +89,8 @@ impl Node {
 fn wait(parker: &std::sync::Arc<Parker>, waker: &Waker, ready: impl Fn(&Waker) -> bool) {
     parker.lower();
     while !ready(waker) {
+        // It may look before it sleeps, and makes nothing of it.
+        parker.is_woken();
         parker.sleep(None);
     }
 }

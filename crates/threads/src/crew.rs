@@ -123,7 +123,7 @@ impl Crew {
     pub(crate) fn new(hub: Hub, plan: Plan) -> Arc<Self> {
         let state = State {
             queue: Queue::default(),
-            muster: Muster::new(plan.workers),
+            muster: Muster::new(plan.workers, cores()),
             seats: Vec::new(),
             hired: 0,
             abandoned: 0,
@@ -174,8 +174,8 @@ impl Crew {
     /// There is something to do: sees to it that somebody comes.
     fn summon<'a>(self: &'a Arc<Self>, state: &mut State) -> Result<Ring<'a>, TaskError> {
         match state.muster.summon() {
-            Answer::Idle => Ok(self.idle.later()),
-            Answer::Spare => Ok(self.spare.later()),
+            Answer::Idle => Ok(self.idle.later(&state.muster.idle)),
+            Answer::Spare => Ok(self.spare.later(&state.muster.spare)),
             Answer::Enough => Ok(Ring::default()),
             Answer::Nobody => Err(Exhausted::new(
                 "workers (each is in a task whose time is over, and no other thread may be abandoned)",
@@ -246,11 +246,12 @@ impl Crew {
                 state.muster.leave();
                 // It may have been called for work: another has to do it now.
                 if state.queue.has_work() && state.muster.idle.call() {
-                    self.idle.later().ring();
+                    self.idle.later(&state.muster.idle).ring();
                 }
                 state.stand(badge, Stance::Spare);
                 let called;
-                (state, called) = self.spare.sit(state, State::spares, State::is_closing, Some(SPARE_TIME));
+                (state, called) =
+                    self.spare.sit(&self.state, state, State::spares, State::is_closing, Some(SPARE_TIME));
                 if !called {
                     state.stand(badge, Stance::Leaving);
                     return None;
@@ -258,7 +259,8 @@ impl Crew {
                 state.stand(badge, Stance::AtWork);
             } else {
                 let called;
-                (state, called) = self.idle.sit(state, State::idlers, State::is_closing, self.plan.idle_timeout);
+                (state, called) =
+                    self.idle.sit(&self.state, state, State::idlers, State::is_closing, self.plan.idle_timeout);
                 // Not called, so there is nothing to do.
                 if !called && !state.closing && state.muster.can_spare_one() {
                     state.muster.leave();
@@ -271,10 +273,11 @@ impl Crew {
 
     fn take<'a>(self: &'a Arc<Self>, state: &mut State, badge: Badge) -> Option<(Work, Ring<'a>)> {
         let (work, errand) = state.queue.take()?;
-        let more = match &work {
-            Work::Job(job) => job.len() > 1,
-            Work::Help(ticket) => ticket.unclaimed() > 1,
-        };
+        let more = state.queue.has_jobs()
+            || match &work {
+                Work::Job(job) => job.len() > 1,
+                Work::Help(ticket) => ticket.unclaimed() > 1,
+            };
         // One calls the next, as long as there is something left: not all at once for what one can do.
         // That nobody can come is no failure here: this thread does it all.
         let bell = if more { self.summon(state).unwrap_or_default() } else { Ring::default() };
@@ -434,6 +437,11 @@ impl Crew {
             let _ = last.join();
         }
     }
+}
+
+/// How many threads can wake up at a time.
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
 }
 
 impl Seat {

@@ -72,7 +72,7 @@ impl Crew {
     /// Gives a free place to a spare thread, or else to a new one in this slot.
     pub(crate) fn fill(self: &Arc<Self>, state: &mut State, slot: u32) -> Result<(), TaskError> {
         if state.muster.fill() == Answer::Spare {
-            self.spare.later().ring();
+            self.spare.later(&state.muster.spare).ring();
             return Ok(());
         }
         self.hire(state, slot).inspect_err(|_| state.muster.leave())

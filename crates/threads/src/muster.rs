@@ -3,7 +3,8 @@
 //! Plain numbers, changed under the pool's lock. The one rule that everything rests on: *while
 //! there is work that nobody has taken, somebody is at work*, awake or called. Whatever takes a
 //! thread away from work ([`leave`](Muster::leave)) is followed by a look whether there is
-//! work, and a [`summon`](Muster::summon) if so; whoever puts work down summons too.
+//! work, and a [`summon`](Muster::summon) if so; whoever puts work down summons too, and so does whoever takes work and
+//! leaves some, for not everybody is called at once.
 
 use crate::bench::Bench;
 
@@ -12,6 +13,8 @@ use crate::bench::Bench;
 pub(crate) struct Muster {
     /// How many are to work at a time.
     places: usize,
+    /// Most idle threads that may be called at a time and not be up yet. Who gets up and finds more to do calls the next.
+    most_called: usize,
     /// Threads that take work: busy, idle, called, or just being started.
     at_work: usize,
     /// Places of threads that are in tasks nobody waits for any more, and that may not be replaced.
@@ -31,7 +34,7 @@ pub(crate) enum Answer {
     Spare,
     /// A thread has to be started; it counts as being at work from now on.
     Hire,
-    /// All places are taken: whoever is ready first.
+    /// All places are taken, or enough threads are on their way: whoever is ready first.
     Enough,
     /// There is nobody, and no place for anybody.
     Nobody,
@@ -39,13 +42,15 @@ pub(crate) enum Answer {
 
 impl Muster {
     /// Nobody yet.
-    pub(crate) fn new(places: usize) -> Self {
-        Self { places, at_work: 0, stuck: 0, idle: Bench::default(), spare: Bench::default() }
+    pub(crate) fn new(places: usize, most_called: usize) -> Self {
+        Self { places, most_called, at_work: 0, stuck: 0, idle: Bench::default(), spare: Bench::default() }
     }
 
     /// There is something to do.
     pub(crate) fn summon(&mut self) -> Answer {
-        if self.idle.call() {
+        if self.idle.called() >= self.most_called {
+            Answer::Enough
+        } else if self.idle.call() {
             Answer::Idle
         } else if self.is_short() {
             self.fill()

@@ -41,6 +41,11 @@ impl Queue {
         self.jobs.push_back(job);
     }
 
+    /// Whether jobs are left that nobody has begun.
+    pub(crate) fn has_jobs(&self) -> bool {
+        !self.jobs.is_empty()
+    }
+
     /// Whether anything is left to take.
     pub(crate) fn has_work(&self) -> bool {
         !self.jobs.is_empty() || self.shared.iter().any(|(_, ticket)| ticket.unclaimed() > 0)

@@ -14,7 +14,23 @@ mod muster;
 
 /// In place of `src/sync.rs`.
 mod sync {
-    pub(crate) use loom::sync::{Condvar, MutexGuard};
+    pub(crate) use loom::sync::{
+        Condvar, Mutex, MutexGuard,
+        atomic::{AtomicU32, Ordering},
+    };
+
+    /// Everybody looks around before falling asleep, and how often is all the same: what is seen only makes the look short.
+    #[derive(Debug, Default)]
+    pub(crate) struct Spin;
+
+    impl Spin {
+        pub(crate) fn pays(&self) -> bool {
+            true
+        }
+        pub(crate) fn look(&self, happened: impl Fn() -> bool) -> bool {
+            happened()
+        }
+    }
 
     pub(crate) fn unpoisoned<T>(locked: std::sync::LockResult<T>) -> T {
         locked.unwrap()
@@ -67,7 +83,8 @@ impl Crew {
     }
 
     fn leaving_after(idle_timeout: Option<Duration>, places: usize) -> Arc<Self> {
-        let mut muster = Muster::new(places);
+        // One called at a time, so that whoever gets up has to call the next.
+        let mut muster = Muster::new(places, 1);
         (0..places).for_each(|_| muster.join());
         Arc::new(Self {
             state: Mutex::new(State {
@@ -94,8 +111,8 @@ impl Crew {
 
     fn summon(self: &Arc<Self>, state: &mut State) -> bench::Ring<'_> {
         match state.muster.summon() {
-            Answer::Idle => self.idle.later(),
-            Answer::Spare => self.spare.later(),
+            Answer::Idle => self.idle.later(&state.muster.idle),
+            Answer::Spare => self.spare.later(&state.muster.spare),
             Answer::Hire => {
                 let crew = self.clone();
                 state.hired.push(thread::spawn(move || crew.work()));
@@ -107,12 +124,14 @@ impl Crew {
     }
 
     /// A worker's life; it counts as being at work when this begins.
-    fn work(&self) {
+    fn work(self: &Arc<Self>) {
         let mut state = self.state.lock().unwrap();
         loop {
             let surplus = !state.closing && state.muster.has_surplus();
             if !surplus && let Some(item) = state.queue.pop_front() {
+                let bell = if state.queue.is_empty() { bench::Ring::default() } else { self.summon(&mut state) };
                 drop(state);
+                bell.ring();
                 state = self.state.lock().unwrap();
                 state.done.push(item);
                 self.done.notify_all();
@@ -124,16 +143,17 @@ impl Crew {
             if surplus {
                 state.muster.leave();
                 if !state.queue.is_empty() && state.muster.idle.call() {
-                    self.idle.later().ring();
+                    self.idle.later(&state.muster.idle).ring();
                 }
                 let called;
-                (state, called) = self.spare.sit(state, State::spares, State::is_closing, None);
+                (state, called) = self.spare.sit(&self.state, state, State::spares, State::is_closing, None);
                 if !called {
                     return;
                 }
             } else {
                 let called;
-                (state, called) = self.idle.sit(state, State::idlers, State::is_closing, self.idle_timeout);
+                (state, called) =
+                    self.idle.sit(&self.state, state, State::idlers, State::is_closing, self.idle_timeout);
                 if !called && !state.closing && state.muster.can_spare_one() {
                     return state.muster.leave();
                 }

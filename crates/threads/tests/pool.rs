@@ -51,6 +51,33 @@ fn a_pool_has_as_many_threads_as_it_was_told() {
 }
 
 #[test]
+fn all_who_sleep_come_for_tasks_that_need_each_other() {
+    watched("all_who_sleep_come_for_tasks_that_need_each_other", || {
+        // Far more than are called at a time: each has to call the next.
+        let workers = 32;
+        let pool = pool().workers(workers).build().unwrap();
+        for round in 1..=20 {
+            let (gate, inside) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
+            let handles: Vec<_> = (0..workers)
+                .map(|_| {
+                    let (gate, inside) = (gate.clone(), inside.clone());
+                    pool.submit(move || {
+                        inside.fetch_add(1, Ordering::Relaxed);
+                        gate.pass();
+                    })
+                    .unwrap()
+                })
+                .collect();
+            until(|| inside.load(Ordering::Relaxed) == workers);
+            gate.open();
+            handles.into_iter().for_each(|handle| handle.join().unwrap());
+            // Some rounds begin when all have fallen asleep, some before.
+            thread::sleep(Duration::from_micros(500 * (round % 3)));
+        }
+    });
+}
+
+#[test]
 fn no_worker_is_an_error_of_the_build() {
     assert!(matches!(pool().workers(0).build(), Err(TaskError::Start(_))));
 }

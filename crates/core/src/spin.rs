@@ -1,0 +1,113 @@
+//! Looking again for a moment before falling asleep.
+//!
+//! To sleep and be woken takes two system calls and, on a machine at rest, some tens of microseconds; what is waited for
+//! often comes sooner. But whoever looks uses a processor that somebody else may need. So nobody looks for longer
+//! than [`LONGEST`]; after looking in vain the next waits go to sleep at once, twice as many each time; and one that
+//! lets others run, and finds that there are others, gives up.
+
+use std::{
+    hint,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+/// A wake-up takes as long, about.
+const LONGEST: Duration = Duration::from_micros(30);
+/// To let others run takes longer only if there are any.
+const OTHERS_RAN: Duration = Duration::from_micros(8);
+/// So many looks come before others are let run.
+const LOOKS: u32 = 128;
+/// Most waits in a row that go to sleep at once.
+const MOST_PASSED: u32 = 255;
+
+/// Whether it pays to look, at one place where threads wait.
+#[derive(Debug, Default)]
+pub struct Spin {
+    /// Waits to come that go to sleep at once.
+    to_pass: AtomicU32,
+    /// How many did when it last was in vain.
+    passed: AtomicU32,
+}
+
+impl Spin {
+    /// One that has not looked yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether the next wait is to look first. Counts as that wait.
+    pub fn pays(&self) -> bool {
+        let to_pass = self.to_pass.load(Ordering::Relaxed);
+        // Several threads may count one twice: it is a guess anyway.
+        if to_pass > 0 {
+            self.to_pass.store(to_pass - 1, Ordering::Relaxed);
+        }
+        to_pass == 0 && several_cores()
+    }
+
+    /// Looks until it has `happened`, or for a moment. Whether it has.
+    pub fn look(&self, happened: impl Fn() -> bool) -> bool {
+        for _ in 0..LOOKS {
+            if happened() {
+                self.passed.store(0, Ordering::Relaxed);
+                return true;
+            }
+            hint::spin_loop();
+        }
+        let start = Instant::now();
+        let mut before = start;
+        loop {
+            thread::yield_now();
+            let now = Instant::now();
+            let alone = now - before < OTHERS_RAN;
+            let seen = happened();
+            if seen && alone {
+                self.passed.store(0, Ordering::Relaxed);
+                return true;
+            }
+            if seen || !alone || now - start > LONGEST {
+                let passed = (self.passed.load(Ordering::Relaxed) * 2 + 1).min(MOST_PASSED);
+                self.passed.store(passed, Ordering::Relaxed);
+                self.to_pass.store(passed, Ordering::Relaxed);
+                return seen;
+            }
+            before = now;
+        }
+    }
+}
+
+fn several_cores() -> bool {
+    static SEVERAL: OnceLock<bool> = OnceLock::new();
+    *SEVERAL.get_or_init(|| thread::available_parallelism().is_ok_and(|cores| cores.get() > 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waits_until_it_pays(spin: &Spin) -> u32 {
+        (0..10 * MOST_PASSED).take_while(|_| !spin.pays()).count() as u32
+    }
+
+    #[test]
+    fn looking_in_vain_is_done_less_and_less() {
+        if !several_cores() {
+            return assert!(!Spin::new().pays());
+        }
+        let spin = Spin::new();
+        let passed: Vec<u32> = (0..10)
+            .map(|_| {
+                spin.look(|| false);
+                waits_until_it_pays(&spin)
+            })
+            .collect();
+        assert_eq!(passed, [1, 3, 7, 15, 31, 63, 127, 255, 255, 255]);
+        assert!(spin.look(|| true));
+        spin.look(|| false);
+        assert_eq!(waits_until_it_pays(&spin), 1);
+    }
+}
