@@ -15,7 +15,7 @@ impl Threads {
     /// Threads that the pool has now: its workers, those that took the place of waiting ones, and
     /// spare ones. The abandoned are not counted.
     pub fn threads(&self) -> usize {
-        self.crew.lock().seats().count()
+        self.crew.lock().seats.count()
     }
 
     /// Threads that were left behind in a task whose time was over, and have not come back from it.
@@ -57,11 +57,11 @@ impl Backend for Threads {
         let mut state = crew.lock();
         state.closing = true;
         // Their grace is over, and nobody need replace them now.
-        let overdue: Vec<_> = state.seats().filter(|seat| seat.overdue).map(|seat| seat.badge).collect();
+        let overdue: Vec<_> = state.seats.iter().filter(|seat| seat.overdue).map(|seat| seat.badge).collect();
         let left: Vec<_> = overdue.into_iter().map(|badge| crew.abandon(&mut state, badge)).collect();
         let (queued, running) = match how {
             Shutdown::Cancel { .. } => {
-                let errands = state.seats().filter_map(|seat| seat.errand.as_ref()).map(|errand| &errand.ticket);
+                let errands = state.seats.iter().filter_map(|seat| seat.errand.as_ref()).map(|errand| &errand.ticket);
                 let running: Vec<Ticket> = errands.chain(&state.in_place).cloned().collect();
                 (state.queue.take_all(), running)
             }

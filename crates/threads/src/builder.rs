@@ -68,7 +68,8 @@ impl Builder {
         self
     }
 
-    /// Starts the workers, and runs the initialiser on each of them.
+    /// Starts the workers, and runs the initialiser on each of them. Without an initialiser no more than 64 start now; of more, the
+    /// others start when there is work for them.
     ///
     /// # Errors
     /// [`TaskError::Start`] if zero workers were asked for, the name is none, or a thread cannot be

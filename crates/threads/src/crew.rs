@@ -20,7 +20,8 @@ use crate::{
     backend::Threads,
     bench::{Bell, Ring},
     muster::{Answer, Muster},
-    queue::{Errand, Queue, Work},
+    queue::{Queue, Work},
+    seats::{Badge, Seats, Stance},
     sync::{Arc, Condvar, Mutex, MutexGuard, unpoisoned},
     watch::Watch,
 };
@@ -58,8 +59,7 @@ pub(crate) struct Crew {
 pub(crate) struct State {
     pub(crate) queue: Queue,
     pub(crate) muster: Muster,
-    /// By slot.
-    pub(crate) seats: Vec<Option<Seat>>,
+    pub(crate) seats: Seats,
     pub(crate) hired: u32,
     /// Threads that were left behind in a task and have not come back.
     pub(crate) abandoned: usize,
@@ -76,43 +76,6 @@ pub(crate) struct State {
     keeper: Option<Pool<Threads>>,
 }
 
-/// A running thread's place.
-#[derive(Debug)]
-pub(crate) struct Seat {
-    pub(crate) badge: Badge,
-    pub(crate) thread: JoinHandle<()>,
-    pub(crate) stance: Stance,
-    /// Its initialiser has run.
-    pub(crate) ready: bool,
-    pub(crate) errand: Option<Errand>,
-    /// Its errand has been told to stop, and is watched.
-    pub(crate) told: bool,
-    /// Its errand's time is over, but it could not be replaced.
-    pub(crate) overdue: bool,
-}
-
-/// Which thread, in which place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Badge {
-    pub(crate) worker: u32,
-    pub(crate) slot: u32,
-}
-
-/// How a thread counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stance {
-    /// Counted as being at work.
-    AtWork,
-    /// Its task waits for others; not counted.
-    Waiting,
-    /// On the spare bench; not counted.
-    Spare,
-    /// On its way out; not counted.
-    Leaving,
-    /// In a task that nobody waits for any more; not counted, and its place is lost until it returns.
-    Stuck,
-}
-
 /// What is left to be done once the lock has been let go: tasks that nobody will run.
 #[must_use]
 #[derive(Debug)]
@@ -123,8 +86,8 @@ impl Crew {
     pub(crate) fn new(hub: Hub, plan: Plan) -> Arc<Self> {
         let state = State {
             queue: Queue::default(),
-            muster: Muster::new(plan.workers, cores()),
-            seats: Vec::new(),
+            muster: Muster::new(plan.workers, cores(), if plan.init.is_some() { usize::MAX } else { cores() }),
+            seats: Seats::default(),
             hired: 0,
             abandoned: 0,
             in_place: Vec::new(),
@@ -185,6 +148,7 @@ impl Crew {
             Answer::Hire => match self.hire_extra(state) {
                 Ok(()) => Ok(Ring::default()),
                 Err(error) => {
+                    state.muster.arrive();
                     state.muster.leave();
                     // With somebody at work the pool is slower, and no worse.
                     if state.muster.is_deserted() { Err(error) } else { Ok(Ring::default()) }
@@ -209,9 +173,12 @@ impl Crew {
 
     /// A thread's initialiser has run.
     pub(crate) fn ready(&self, badge: Badge) {
-        if let Some(seat) = self.lock().seat(badge) {
+        let mut state = self.lock();
+        if let Some(seat) = state.seats.get(badge) {
             seat.ready = true;
+            state.muster.arrive();
         }
+        drop(state);
         self.changed.notify_all();
     }
 
@@ -219,7 +186,9 @@ impl Crew {
     /// says whether all of that has its outcome.
     pub(crate) fn next(self: &Arc<Self>, badge: Badge, over: bool) -> Option<Work> {
         let mut state = self.lock();
-        if !over && let Some(ticket) = state.seat(badge).and_then(|seat| Some(seat.errand.as_ref()?.ticket.clone())) {
+        if !over
+            && let Some(ticket) = state.seats.get(badge).and_then(|seat| Some(seat.errand.as_ref()?.ticket.clone()))
+        {
             drop(state);
             self.remember(ticket);
             state = self.lock();
@@ -233,7 +202,7 @@ impl Crew {
                 bell.ring();
                 return Some(work);
             }
-            if !done.is_empty() {
+            if done.iter().any(Option::is_some) {
                 drop(state);
                 drop(done);
                 state = self.lock();
@@ -281,7 +250,7 @@ impl Crew {
         // One calls the next, as long as there is something left: not all at once for what one can do.
         // That nobody can come is no failure here: this thread does it all.
         let bell = if more { self.summon(state).unwrap_or_default() } else { Ring::default() };
-        if let Some(seat) = state.seat(badge) {
+        if let Some(seat) = state.seats.get(badge) {
             seat.errand = Some(errand);
         }
         Some((work, bell))
@@ -305,7 +274,7 @@ impl Crew {
     /// A task on this thread is about to wait for others.
     pub(crate) fn block(self: &Arc<Self>, badge: Badge) -> Result<(), TaskError> {
         let mut state = self.lock();
-        let Some(seat) = state.seat(badge).filter(|seat| seat.stance == Stance::AtWork) else { return Ok(()) };
+        let Some(seat) = state.seats.get(badge).filter(|seat| seat.stance == Stance::AtWork) else { return Ok(()) };
         seat.stance = Stance::Waiting;
         state.muster.leave();
         if !state.queue.has_work() {
@@ -329,7 +298,7 @@ impl Crew {
     /// It goes on. There may be one too many at work now; it, or another, retires when it has nothing to do.
     pub(crate) fn resume(&self, badge: Badge) {
         let mut state = self.lock();
-        let Some(seat) = state.seat(badge).filter(|seat| seat.stance == Stance::Waiting) else { return };
+        let Some(seat) = state.seats.get(badge).filter(|seat| seat.stance == Stance::Waiting) else { return };
         if seat.overdue {
             seat.stance = Stance::Stuck;
             state.muster.stick();
@@ -342,7 +311,7 @@ impl Crew {
     /// A thread ends, and says why if it could not begin.
     pub(crate) fn leave(self: &Arc<Self>, badge: Badge, failure: Option<TaskError>) {
         let mut state = self.lock();
-        let Some(seat) = state.seats[badge.slot as usize].take_if(|seat| seat.badge == badge) else {
+        let Some(seat) = state.seats.vacate(badge) else {
             // It was abandoned, and has come back.
             let left = self.come_back(&mut state);
             drop(state);
@@ -351,6 +320,9 @@ impl Crew {
         };
         if seat.stance == Stance::AtWork {
             state.muster.leave();
+        }
+        if !seat.ready {
+            state.muster.arrive();
         }
         let stranded = failure.as_ref().and_then(|why| state.strand(why));
         // An error of the build is told by the build.
@@ -384,7 +356,7 @@ impl Crew {
 
     /// Whether the pool is ending and all have gone; then there is nothing left to watch.
     pub(crate) fn is_empty(&self, state: &mut State) -> bool {
-        let empty = state.closing && state.seats().next().is_none();
+        let empty = state.closing && state.seats.count() == 0;
         if empty {
             state.watch.clear();
             self.watched.notify_all();
@@ -410,7 +382,7 @@ impl Crew {
     /// Whether the current thread is one of the crew.
     pub(crate) fn is_aboard(&self) -> bool {
         let me = thread::current().id();
-        self.lock().seats().any(|seat| seat.thread.thread().id() == me)
+        self.lock().seats.iter().any(|seat| seat.thread.thread().id() == me)
     }
 
     /// A thread is gone.
@@ -444,35 +416,16 @@ fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-impl Seat {
-    /// Whether user's code runs there.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.errand.is_some() || !self.ready
-    }
-}
-
 impl State {
-    pub(crate) fn seats(&self) -> impl Iterator<Item = &Seat> {
-        self.seats.iter().flatten()
-    }
-
-    pub(crate) fn seat(&mut self, badge: Badge) -> Option<&mut Seat> {
-        self.seats.get_mut(badge.slot as usize)?.as_mut().filter(|seat| seat.badge == badge)
-    }
-
-    pub(crate) fn free_slot(&self) -> u32 {
-        self.seats.iter().position(Option::is_none).unwrap_or(self.seats.len()) as u32
-    }
-
     fn stand(&mut self, badge: Badge, stance: Stance) {
-        if let Some(seat) = self.seat(badge) {
+        if let Some(seat) = self.seats.get(badge) {
             seat.stance = stance;
         }
     }
 
     /// The thread is done with its errand, if it had one. `None` if it was abandoned meanwhile.
-    fn put_away(&mut self, badge: Badge) -> Option<Vec<Ticket>> {
-        let seat = self.seat(badge)?;
+    fn put_away(&mut self, badge: Badge) -> Option<[Option<Ticket>; 2]> {
+        let seat = self.seats.get(badge)?;
         seat.told = false;
         seat.overdue = false;
         let was_stuck = seat.stance == Stance::Stuck;
@@ -482,12 +435,8 @@ impl State {
             self.muster.unstick();
             self.muster.join();
         }
-        let mut done = Vec::new();
-        if let Some(errand) = errand {
-            done.extend(self.queue.unshare(errand.number));
-            done.push(errand.ticket);
-        }
-        Some(done)
+        let Some(errand) = errand else { return Some([None, None]) };
+        Some([self.queue.unshare(errand.number), Some(errand.ticket)])
     }
 
     /// Jobs that nobody is left to run, if so.

@@ -5,26 +5,30 @@ use std::thread;
 use taskloom_core::{Exhausted, StartError, TaskError};
 
 use crate::{
-    crew::{Badge, Crew, Seat, Stance, State},
+    crew::{Crew, State},
     muster::Answer,
+    seats::{Badge, Seat, Stance},
     sync::{Arc, unpoisoned},
     worker,
 };
 
+/// So many workers start when the pool is built.
+const AT_ONCE: usize = 64;
+
 impl Crew {
-    /// Starts all workers and waits for their initialisers.
+    /// Starts the workers and waits for their initialisers. Of very many the others come when there is work for them, unless
+    /// an initialiser of theirs could fail: that is to be an error of the build.
     pub(crate) fn start(self: &Arc<Self>) -> Result<(), TaskError> {
         let mut state = self.lock();
-        for slot in 0..self.plan.workers as u32 {
-            state.muster.join();
-            if let Err(error) = self.hire(&mut state, slot) {
-                state.muster.leave();
+        let at_once = if self.plan.init.is_some() { usize::MAX } else { AT_ONCE };
+        for slot in 0..self.plan.workers.min(at_once) as u32 {
+            if let Err(error) = self.fill(&mut state, slot) {
                 state.failure = Some(not_started(&error));
                 break;
             }
         }
         // Without an initialiser there is nothing that can fail any more.
-        while self.plan.init.is_some() && state.failure.is_none() && state.seats().any(|seat| !seat.ready) {
+        while self.plan.init.is_some() && state.failure.is_none() && state.seats.iter().any(|seat| !seat.ready) {
             state = unpoisoned(self.changed.wait(state));
         }
         let Some(error) = state.failure.clone() else {
@@ -57,7 +61,7 @@ impl Crew {
             if !state.muster.is_short() {
                 break;
             }
-            let slot = state.free_slot();
+            let slot = state.seats.free_slot();
             if let Err(error) = self.fill(&mut state, slot) {
                 state.muster.resize(before);
                 done = Err(not_started(&error));
@@ -75,16 +79,21 @@ impl Crew {
             self.spare.later(&state.muster.spare).ring();
             return Ok(());
         }
-        self.hire(state, slot).inspect_err(|_| state.muster.leave())
+        self.hire(state, slot).inspect_err(|_| {
+            state.muster.arrive();
+            state.muster.leave();
+        })
     }
 
     /// Starts a thread for work that nobody can come for.
     pub(crate) fn hire_extra(self: &Arc<Self>, state: &mut State) -> Result<(), TaskError> {
         let limit = state.muster.places().saturating_add(self.plan.max_extra);
-        if state.seats().filter(|seat| seat.stance != Stance::Leaving).count() >= limit {
+        let leaving = |state: &State| state.seats.iter().filter(|seat| seat.stance == Stance::Leaving).count();
+        // Those who leave are looked for only when it matters.
+        if state.seats.count() >= limit && state.seats.count() - leaving(state) >= limit {
             return Err(Exhausted::new("threads to take the place of those that wait", limit as u64).into());
         }
-        let slot = state.free_slot();
+        let slot = state.seats.free_slot();
         self.hire(state, slot)
     }
 
@@ -97,14 +106,10 @@ impl Crew {
         }
         let crew = self.clone();
         let thread = builder.spawn(move || worker::run(&crew, badge)).map_err(|error| {
-            Exhausted::new(format!("threads (the system starts no other: {error})"), state.seats().count() as u64)
+            Exhausted::new(format!("threads (the system starts no other: {error})"), state.seats.count() as u64)
         })?;
         state.hired += 1;
-        let at = slot as usize;
-        if state.seats.len() <= at {
-            state.seats.resize_with(at + 1, || None);
-        }
-        state.seats[at] = Some(Seat {
+        state.seats.place(Seat {
             badge,
             thread,
             stance: Stance::AtWork,

@@ -25,6 +25,7 @@ mod crew;
 mod hire;
 mod muster;
 mod queue;
+mod seats;
 mod watch;
 
 mod cpu;

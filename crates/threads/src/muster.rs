@@ -15,6 +15,10 @@ pub(crate) struct Muster {
     places: usize,
     /// Most idle threads that may be called at a time and not be up yet. Who gets up and finds more to do calls the next.
     most_called: usize,
+    /// Threads that are being started.
+    coming: usize,
+    /// Most of those at a time, likewise.
+    most_coming: usize,
     /// Threads that take work: busy, idle, called, or just being started.
     at_work: usize,
     /// Places of threads that are in tasks nobody waits for any more, and that may not be replaced.
@@ -42,8 +46,17 @@ pub(crate) enum Answer {
 
 impl Muster {
     /// Nobody yet.
-    pub(crate) fn new(places: usize, most_called: usize) -> Self {
-        Self { places, most_called, at_work: 0, stuck: 0, idle: Bench::default(), spare: Bench::default() }
+    pub(crate) fn new(places: usize, most_called: usize, most_coming: usize) -> Self {
+        Self {
+            places,
+            most_called,
+            coming: 0,
+            most_coming,
+            at_work: 0,
+            stuck: 0,
+            idle: Bench::default(),
+            spare: Bench::default(),
+        }
     }
 
     /// There is something to do.
@@ -52,6 +65,8 @@ impl Muster {
             Answer::Enough
         } else if self.idle.call() {
             Answer::Idle
+        } else if self.is_short() && self.coming >= self.most_coming {
+            Answer::Enough
         } else if self.is_short() {
             self.fill()
         } else if self.at_work == 0 {
@@ -64,7 +79,16 @@ impl Muster {
     /// Gives a free place to somebody, who is at work from now on.
     pub(crate) fn fill(&mut self) -> Answer {
         self.at_work += 1;
-        if self.spare.call() { Answer::Spare } else { Answer::Hire }
+        if self.spare.call() {
+            return Answer::Spare;
+        }
+        self.coming += 1;
+        Answer::Hire
+    }
+
+    /// A thread that was started is there; or it is not coming, and [leaves](Self::leave) too.
+    pub(crate) fn arrive(&mut self) {
+        self.coming -= 1;
     }
 
     /// How many are to work at a time.

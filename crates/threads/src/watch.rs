@@ -13,8 +13,9 @@ use std::{
 use taskloom_core::{Event, TaskError, Ticket, backend_api::Hub};
 
 use crate::{
-    crew::{Badge, Crew, Seat, Stance, State, Stranded},
+    crew::{Crew, State, Stranded},
     queue::Errand,
+    seats::{Badge, Seat, Stance},
     sync::{Arc, MutexGuard, unpoisoned},
     worker::guarded,
 };
@@ -73,7 +74,6 @@ impl Crew {
         let seat = state
             .seats
             .iter_mut()
-            .flatten()
             .find(|seat| !seat.told && seat.errand.as_ref().is_some_and(|errand| errand.ticket.contains(id)));
         let Some(seat) = seat else { return };
         seat.told = true;
@@ -86,7 +86,7 @@ impl Crew {
     pub(crate) fn expect_all(self: &Arc<Self>, grace: Duration) {
         let state = self.lock();
         // Whoever has no errand gets none any more, and is on its way out.
-        if state.seats().any(Seat::is_busy) {
+        if state.seats.iter().any(Seat::is_busy) {
             self.watch(state, grace, Prey::Everybody);
         }
     }
@@ -139,13 +139,14 @@ impl Crew {
         match prey {
             Prey::Errand(badge, number) => {
                 let still =
-                    state.seat(badge).is_some_and(|seat| seat.errand.as_ref().is_some_and(|e| e.number == number));
+                    state.seats.get(badge).is_some_and(|seat| seat.errand.as_ref().is_some_and(|e| e.number == number));
                 if still {
                     struck.left.push(self.abandon(state, badge));
                 }
             }
             Prey::Everybody => {
-                let late: Vec<Badge> = state.seats().filter(|seat| seat.is_busy()).map(|seat| seat.badge).collect();
+                let late: Vec<Badge> =
+                    state.seats.iter().filter(|seat| seat.is_busy()).map(|seat| seat.badge).collect();
                 struck.left.extend(late.into_iter().map(|badge| self.abandon(state, badge)));
                 struck.in_place = std::mem::take(&mut state.in_place);
                 struck.end = true;
@@ -163,12 +164,15 @@ impl Crew {
             left.stranded = self.cover(state);
             return left;
         }
-        let Some(seat) = state.seats[badge.slot as usize].take_if(|seat| seat.badge == badge) else { return left };
+        let Some(seat) = state.seats.vacate(badge) else { return left };
         state.abandoned += 1;
         match seat.stance {
             Stance::AtWork => state.muster.leave(),
             Stance::Stuck => state.muster.unstick(),
             Stance::Waiting | Stance::Spare | Stance::Leaving => {}
+        }
+        if !seat.ready {
+            state.muster.arrive();
         }
         left.errand = seat.errand;
         // One that waited may have been replaced before.
@@ -184,14 +188,14 @@ impl Crew {
     /// An abandoned thread has come back: another that is overdue may be abandoned instead.
     pub(crate) fn come_back(self: &Arc<Self>, state: &mut State) -> Option<Left> {
         state.abandoned -= 1;
-        let overdue = state.seats().find(|seat| seat.overdue).map(|seat| seat.badge)?;
+        let overdue = state.seats.iter().find(|seat| seat.overdue).map(|seat| seat.badge)?;
         Some(self.abandon(state, overdue))
     }
 }
 
 /// A thread ought to be abandoned and must not: its place is lost until it comes back.
 fn hold(state: &mut State, badge: Badge) {
-    let Some(seat) = state.seat(badge) else { return };
+    let Some(seat) = state.seats.get(badge) else { return };
     seat.overdue = true;
     if seat.stance == Stance::AtWork {
         seat.stance = Stance::Stuck;

@@ -7,12 +7,7 @@ use taskloom_core::{
     backend_api::{OnBlock, Worker},
 };
 
-use crate::{
-    cpu,
-    crew::{Badge, Crew},
-    queue::Work,
-    sync::Arc,
-};
+use crate::{cpu, crew::Crew, queue::Work, seats::Badge, sync::Arc};
 
 /// The body of a thread.
 pub(crate) fn run(crew: &Arc<Crew>, badge: Badge) {
@@ -27,7 +22,7 @@ pub(crate) fn run(crew: &Arc<Crew>, badge: Badge) {
     }
     // The initialiser's value is the user's: its drop may panic, and belongs to the thread's life.
     guarded("the value of an initialiser panicked when it was dropped", || drop(worker));
-    if ready.is_ok() && crew.lock().seat(badge).is_some() {
+    if ready.is_ok() && crew.lock().seats.get(badge).is_some() {
         crew.hub.emit(|| Event::worker_ended(badge.worker, std::process::id(), ""));
     }
     crew.leave(badge, ready.err());

@@ -83,8 +83,8 @@ impl Crew {
     }
 
     fn leaving_after(idle_timeout: Option<Duration>, places: usize) -> Arc<Self> {
-        // One called at a time, so that whoever gets up has to call the next.
-        let mut muster = Muster::new(places, 1);
+        // One is called, or started, at a time, so that whoever gets up has to call the next.
+        let mut muster = Muster::new(places, 1, 1);
         (0..places).for_each(|_| muster.join());
         Arc::new(Self {
             state: Mutex::new(State {
@@ -115,12 +115,18 @@ impl Crew {
             Answer::Spare => self.spare.later(&state.muster.spare),
             Answer::Hire => {
                 let crew = self.clone();
-                state.hired.push(thread::spawn(move || crew.work()));
+                state.hired.push(thread::spawn(move || crew.arrive()));
                 bench::Ring::default()
             }
             Answer::Enough => bench::Ring::default(),
             Answer::Nobody => panic!("there is a place for somebody"),
         }
+    }
+
+    /// The life of one that was hired.
+    fn arrive(self: &Arc<Self>) {
+        self.state.lock().unwrap().muster.arrive();
+        self.work();
     }
 
     /// A worker's life; it counts as being at work when this begins.
@@ -169,7 +175,7 @@ impl Crew {
         for _ in before..places {
             if state.muster.is_short() && state.muster.fill() == Answer::Hire {
                 let crew = self.clone();
-                state.hired.push(thread::spawn(move || crew.work()));
+                state.hired.push(thread::spawn(move || crew.arrive()));
             }
         }
         drop(state);

@@ -53,8 +53,8 @@ fn a_pool_has_as_many_threads_as_it_was_told() {
 #[test]
 fn all_who_sleep_come_for_tasks_that_need_each_other() {
     watched("all_who_sleep_come_for_tasks_that_need_each_other", || {
-        // Far more than are called at a time: each has to call the next.
-        let workers = 32;
+        // Far more than are called or started at a time, or with the pool: each has to call the next.
+        let workers = 100;
         let pool = pool().workers(workers).build().unwrap();
         for round in 1..=20 {
             let (gate, inside) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
