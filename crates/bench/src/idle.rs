@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use taskloom::{procs, task};
+use taskloom::{procs, task, threads};
 
 use crate::{
     Plan,
@@ -22,6 +22,7 @@ use crate::{
     memory::{Resting, rest, with_pids},
     procs::{WORKERS, peer_one_by_one, peer_pool},
     tasks::{one_by_one, submit_and_join},
+    threads::rayon_one_by_one,
 };
 
 /// P11: processor time of a pool of 8 that has worked and has nothing to do, for ten seconds, its workers' included.
@@ -98,6 +99,10 @@ pub(crate) fn busy(plan: &Plan) -> Result<Vec<Row>> {
     let ours = Contender::new("", trips, |n| one_by_one(&pool, n));
     let peer = [Contender::new("procspawn", trips, |n| peer_one_by_one(&procspawn, n))];
     rows.extend(in_turn("", "procs, round trip, all cores busy", Unit::Time, plan.rounds(), ours, peer)?);
+    let pool = threads::pool().workers(1).build()?;
+    let ours = Contender::new("", trips, |n| one_by_one(&pool, n));
+    let peer = [Contender::new("rayon::spawn, one-shots", trips, rayon_one_by_one)];
+    rows.extend(in_turn("", "threads, round trip, all cores busy", Unit::Time, plan.rounds(), ours, peer)?);
     Ok(rows)
 }
 

@@ -36,17 +36,10 @@ pub(crate) fn round_trip(plan: &Plan) -> Result<Vec<Row>> {
     let trips = plan.tasks(20_000);
     let pool = threads::pool().workers(1).build()?;
     let ours = Contender::new("", trips, |n| one_by_one(&pool, n));
-    let rayon = |n: usize| {
-        let mut sum = 0;
-        for i in 0..n as u64 {
-            let (sender, receiver) = mpsc::sync_channel(1);
-            rayon::spawn(move || sender.send(i + 1).expect("the receiver waits"));
-            sum += receiver.recv()?;
-        }
-        checked(n, sum)
-    };
     let peers = [
-        Contender::new("rayon::spawn, one-shots", trips, rayon).must(Bound::AtMost(1.0)).aim(Bound::AtMost(0.5)),
+        Contender::new("rayon::spawn, one-shots", trips, rayon_one_by_one)
+            .must(Bound::AtMost(1.0))
+            .aim(Bound::AtMost(0.5)),
         python::contender("ThreadPoolExecutor, one at a time", 1, trips / 10),
     ];
     in_turn("P7", "threads, warm round trip", Unit::Time, plan.rounds(), ours, peers)
@@ -105,6 +98,16 @@ pub(crate) fn waiting(plan: &Plan) -> Result<Vec<Row>> {
     let what = format!("threads, {cap} tasks wait 100 ms each");
     let peers = [tokio.must(Bound::AtMost(1.15)).aim(Bound::AtMost(0.8)), bare];
     in_turn("P8", &what, Unit::Time, plan.rounds(), ours, peers)
+}
+
+pub(crate) fn rayon_one_by_one(n: usize) -> Result<()> {
+    let mut sum = 0;
+    for i in 0..n as u64 {
+        let (sender, receiver) = mpsc::sync_channel(1);
+        rayon::spawn(move || sender.send(i + 1).expect("the receiver waits"));
+        sum += receiver.recv()?;
+    }
+    checked(n, sum)
 }
 
 /// What is as good as a handle to who has none: a channel for one value, each.

@@ -1,9 +1,10 @@
 //! Looking again for a moment before falling asleep.
 //!
 //! To sleep and be woken takes two system calls and, on a machine at rest, some tens of microseconds; what is waited for
-//! often comes sooner. But whoever looks uses a processor that somebody else may need. So nobody looks for longer
-//! than [`LONGEST`]; after looking in vain the next waits go to sleep at once, twice as many each time; and one that
-//! lets others run, and finds that there are others, gives up.
+//! often comes sooner. But whoever looks uses a processor that somebody else may need, perhaps the one who is waited for. So nobody
+//! looks for longer than [`LONGEST`]; after looking in vain the next waits go to sleep at once, twice as many each time, and after
+//! one in which somebody else got the processor, the most. It is not given away by yielding: who sleeps is woken in time, who
+//! yields waits until the others have used up theirs.
 
 use std::{
     hint,
@@ -16,11 +17,11 @@ use std::{
 };
 
 /// A wake-up takes as long, about.
-const LONGEST: Duration = Duration::from_micros(30);
-/// To let others run takes longer only if there are any.
-const OTHERS_RAN: Duration = Duration::from_micros(8);
-/// So many looks come before others are let run.
-const LOOKS: u32 = 128;
+const LONGEST: Duration = Duration::from_micros(20);
+/// Looks between two of which so much time has passed were interrupted by somebody else's work.
+const INTERRUPTED: Duration = Duration::from_micros(50);
+/// So many looks are taken between two at the time.
+const LOOKS: u32 = 16;
 /// Most waits in a row that go to sleep at once.
 const MOST_PASSED: u32 = 255;
 
@@ -51,32 +52,35 @@ impl Spin {
 
     /// Looks until it has `happened`, or for a moment. Whether it has.
     pub fn look(&self, happened: impl Fn() -> bool) -> bool {
-        for _ in 0..LOOKS {
-            if happened() {
-                self.passed.store(0, Ordering::Relaxed);
-                return true;
-            }
-            hint::spin_loop();
-        }
         let start = Instant::now();
         let mut before = start;
         loop {
-            thread::yield_now();
+            let seen = (0..LOOKS).any(|_| {
+                hint::spin_loop();
+                happened()
+            });
             let now = Instant::now();
-            let alone = now - before < OTHERS_RAN;
-            let seen = happened();
-            if seen && alone {
+            if now - before > INTERRUPTED {
+                self.pass(MOST_PASSED);
+                return seen;
+            }
+            if seen {
                 self.passed.store(0, Ordering::Relaxed);
                 return true;
             }
-            if seen || !alone || now - start > LONGEST {
-                let passed = (self.passed.load(Ordering::Relaxed) * 2 + 1).min(MOST_PASSED);
-                self.passed.store(passed, Ordering::Relaxed);
-                self.to_pass.store(passed, Ordering::Relaxed);
-                return seen;
+            if now - start > LONGEST {
+                self.pass(self.passed.load(Ordering::Relaxed) * 2 + 1);
+                return false;
             }
             before = now;
         }
+    }
+
+    /// Lets so many waits sleep at once.
+    fn pass(&self, waits: u32) {
+        let waits = waits.min(MOST_PASSED);
+        self.passed.store(waits, Ordering::Relaxed);
+        self.to_pass.store(waits, Ordering::Relaxed);
     }
 }
 
