@@ -15,7 +15,8 @@ use taskloom::{Finished, NamedTask, Policy, Pool, TaskError, View};
 use crate::{
     Stop,
     plan::{Chunk, Plan},
-    run::{Message, no_thread},
+    reader::no_thread,
+    run::Message,
 };
 
 /// Under automatic chunks: how long a chunk should take, and when one is worth its trouble.
@@ -48,7 +49,8 @@ impl Chunks {
             Chunk::Fixed(_) | Chunk::Auto => 1,
         };
         // Events say what each task took, and a chunk does not know; a pipe is to be answered line by line.
-        let automatic = plan.chunk == Chunk::Auto && !runs_at_submission && !plan.json && plan.total.is_some();
+        let automatic =
+            plan.chunk == Chunk::Auto && !runs_at_submission && !plan.show.json && plan.feed.total.is_some();
         let (batches, queue) = mpsc::channel();
         Self {
             size,
@@ -100,7 +102,7 @@ impl Chunks {
                 Ok(_) => self.threads += 1,
                 // Those there are take longer.
                 Err(_) if self.threads > 0 => {}
-                Err(error) => return Err(no_thread(error)),
+                Err(error) => return Err(no_thread(&error)),
             }
         }
         self.busy += 1;

@@ -1,7 +1,7 @@
 //! Exit codes, all in one place. They follow `sysexits(3)` where that has a word for it, nextest for
 //! "tests ran and some failed", and the shell's 128 + signal.
 //!
-//! If several apply, the one that hides most wins: 101, 74, 130 and 143, 65, 100.
+//! If several apply, the one that hides most wins: 101, 74, those of signals, 124, 65, 100.
 
 /// Every task succeeded, and all output was written.
 pub const OK: u8 = 0;
@@ -21,9 +21,25 @@ pub const NOT_WRITTEN: u8 = 74;
 pub const TASKS_FAILED: u8 = 100;
 /// A bug: the program panicked. Rust's own code, never returned by hand.
 pub const BUG: u8 = 101;
+/// The limit on the whole run was reached, as `timeout(1)` says it.
+pub const RUN_TIMEOUT: u8 = 124;
+/// The terminal went away (128 + `SIGHUP`).
+pub const HUNG_UP: u8 = 129;
 /// Interrupted, as by Ctrl-C (128 + `SIGINT`).
 pub const INTERRUPTED: u8 = 130;
+/// Asked to end from the keyboard, as by Ctrl-\ (128 + `SIGQUIT`).
+pub const QUIT: u8 = 131;
 /// The reader of standard output went away, as `| head` does (128 + `SIGPIPE`). Said by the code alone.
 pub const READER_GONE: u8 = 141;
 /// Asked to end (128 + `SIGTERM`).
 pub const TERMINATED: u8 = 143;
+
+/// The signal that one of these codes stands for.
+pub(crate) fn signal(code: u8) -> &'static str {
+    match code {
+        HUNG_UP => "SIGHUP",
+        QUIT => "SIGQUIT",
+        TERMINATED => "SIGTERM",
+        _ => "SIGINT",
+    }
+}

@@ -1,34 +1,43 @@
-//! Where inputs come from, and how each becomes a task.
+//! Where inputs come from.
 //!
 //! ```text
 //!  file, standard input ──▶ lines ─┐
-//!  pattern ──▶ paths ──────────────┼──▶ Input{origin, text} ──Fit──▶ NamedTask, or BadInput
-//!  range ──▶ integers ─────────────┘
+//!  pattern ──▶ paths ──────────────┤
+//!  range ──▶ integers ─────────────┼──▶ Input{origin, text} ──▶ a task, a command, or BadInput
+//!  words typed ──▶ combinations ───┘
 //! ```
 
 use std::{
+    ffi::OsString,
     fs::File,
     io::{self, BufRead, BufReader},
     ops::Range,
+    os::unix::ffi::{OsStrExt, OsStringExt},
     path::{Path, PathBuf},
 };
 
-use serde_json::Value;
-use taskloom::{JsonFault, NamedTask, TaskDef};
+use serde_json::value::RawValue;
+use taskloom::JsonFault;
 
-use crate::{Stop, event::Event, exit, snippet, words};
+use crate::{Stop, exit, words};
 
 /// One source of inputs, in the order in which they are read.
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// JSON values, one a line.
-    Json(Place),
+    /// JSON values, one a line. The byte ends a line.
+    Json(Place, u8),
+    /// A file with an array of JSON values.
+    Array(PathBuf),
     /// Strings, one a line.
-    Lines(Place),
+    Lines(Place, u8),
     /// Paths of files.
-    Paths(Vec<String>),
+    Paths(Vec<PathBuf>),
     /// Integers.
     Range(Range<i64>),
+    /// JSON values that were typed.
+    Typed(Vec<String>),
+    /// Lists of words that were typed: each word of the first with each of the others.
+    Lists(Vec<Vec<OsString>>),
     /// One input for a task without arguments; there is nothing to show of it.
     Nothing,
 }
@@ -61,16 +70,21 @@ pub(crate) enum Text {
     Json(String),
     /// A string that is not JSON yet.
     Plain(String),
-    /// A line that is no text at all.
-    NotUtf8(Vec<u8>),
+    /// A string that is no text at all.
+    Bytes(Vec<u8>),
+    /// What should be JSON, and is no text at all.
+    BadJson(Vec<u8>),
+    /// One word from each of several lists.
+    Several(Vec<Vec<u8>>),
 }
 
 impl Source {
     /// Whether it can be read twice: what can is checked whole before the first task starts.
     pub(crate) fn is_repeatable(&self) -> bool {
         match self {
-            Self::Json(place) | Self::Lines(place) => place.is_regular(),
-            Self::Paths(_) | Self::Range(_) | Self::Nothing => true,
+            Self::Json(place, _) | Self::Lines(place, _) => place.is_regular(),
+            Self::Array(file) => file.is_file(),
+            Self::Paths(_) | Self::Range(_) | Self::Typed(_) | Self::Lists(_) | Self::Nothing => true,
         }
     }
 
@@ -78,9 +92,9 @@ impl Source {
     pub(crate) fn inputs(&self, number: usize) -> Result<Box<dyn Iterator<Item = Result<Input, Stop>> + '_>, Stop> {
         let input = move |at: u64, text: Text| Ok(Input { origin: Origin { source: number, at }, text });
         Ok(match self {
-            Self::Json(place) => {
+            Self::Json(place, end) => {
                 let blank = |text: &Text| matches!(text, Text::Json(text) if text.trim().is_empty());
-                let lines = place.lines(Text::Json)?;
+                let lines = place.lines(*end, Text::Json, Text::BadJson)?;
                 Box::new(lines.zip(1..).filter_map(move |(text, at)| match text {
                     // A blank line is no value, and no mistake.
                     Ok(text) if blank(&text) => None,
@@ -88,13 +102,23 @@ impl Source {
                     Err(stop) => Some(Err(stop)),
                 }))
             }
-            Self::Lines(place) => Box::new(place.lines(Text::Plain)?.zip(1..).map(move |(text, at)| input(at, text?))),
-            Self::Paths(paths) => {
-                Box::new(paths.iter().zip(1..).map(move |(path, at)| input(at, Text::Plain(path.clone()))))
+            Self::Array(file) => {
+                Box::new(elements(file)?.into_iter().zip(1..).map(move |(text, at)| input(at, Text::Json(text))))
             }
+            Self::Lines(place, end) => {
+                let lines = place.lines(*end, Text::Plain, Text::Bytes)?;
+                Box::new(lines.zip(1..).map(move |(text, at)| input(at, text?)))
+            }
+            Self::Paths(paths) => Box::new(
+                paths.iter().zip(1..).map(move |(path, at)| input(at, Text::of(path.as_os_str().as_bytes().to_vec()))),
+            ),
             Self::Range(range) => {
                 Box::new(range.clone().zip(1..).map(move |(n, at)| input(at, Text::Json(n.to_string()))))
             }
+            Self::Typed(values) => {
+                Box::new(values.iter().zip(1..).map(move |(text, at)| input(at, Text::Json(text.clone()))))
+            }
+            Self::Lists(lists) => Box::new(combinations(lists).zip(1..).map(move |(text, at)| input(at, text))),
             Self::Nothing => Box::new(std::iter::once(input(1, Text::Json("null".to_owned())))),
         })
     }
@@ -102,15 +126,52 @@ impl Source {
     /// What its input number `at` is called in messages: `images.jsonl:17`.
     pub(crate) fn label(&self, at: u64) -> String {
         match self {
-            Self::Json(place) | Self::Lines(place) => format!("{}:{at}", place.name()),
+            Self::Json(place, _) | Self::Lines(place, _) => format!("{}:{at}", place.name()),
+            Self::Array(file) => format!("{}[{}]", words::shown(&file.to_string_lossy(), 200), at - 1),
             Self::Paths(paths) => {
                 let path = usize::try_from(at - 1).ok().and_then(|at| paths.get(at));
-                words::shown(path.map_or("", String::as_str), 200)
+                words::shown(&path.map_or_else(String::new, |path| path.to_string_lossy().into_owned()), 200)
             }
             Self::Range(range) => format!("--range {}..{}, number {at}", range.start, range.end),
+            Self::Typed(_) => format!("--arg, number {at}"),
+            Self::Lists(_) => format!(":::, number {at}"),
             Self::Nothing => String::new(),
         }
     }
+}
+
+/// The values of a file's array, each as it stands.
+fn elements(file: &Path) -> Result<Vec<String>, Stop> {
+    let text = std::fs::read_to_string(file).map_err(|error| cannot_read(file, &error))?;
+    let parsed: Result<Vec<&RawValue>, _> = serde_json::from_str(&text);
+    let values = parsed.map_err(|error| {
+        let (name, at) = (words::shown(&file.to_string_lossy(), 200), (error.line(), error.column()));
+        let fault = JsonFault::not_json(&text, &error);
+        Stop::new(exit::BAD_INPUT, "bad-input", format!("{name}:{}:{}: {}", at.0, at.1, fault.message))
+            .help("a `.json` file holds one array; one value a line is called `.jsonl`")
+    })?;
+    Ok(values.into_iter().map(|value| value.get().to_owned()).collect())
+}
+
+/// Each word of the first list with each of the others, the last list going round fastest.
+fn combinations(lists: &[Vec<OsString>]) -> impl Iterator<Item = Text> {
+    let total: usize = lists.iter().map(Vec::len).product();
+    (0..total).map(move |mut at| {
+        let mut words: Vec<Vec<u8>> = lists
+            .iter()
+            .rev()
+            .map(|list| {
+                let word = list[at % list.len()].clone().into_vec();
+                at /= list.len();
+                word
+            })
+            .collect();
+        words.reverse();
+        match <[_; 1]>::try_from(words) {
+            Ok([word]) => Text::of(word),
+            Err(words) => Text::Several(words),
+        }
+    })
 }
 
 impl Place {
@@ -144,7 +205,12 @@ impl Place {
         Ok(())
     }
 
-    fn lines(&self, text: fn(String) -> Text) -> Result<impl Iterator<Item = Result<Text, Stop>> + use<>, Stop> {
+    fn lines(
+        &self,
+        end: u8,
+        text: fn(String) -> Text,
+        bytes: fn(Vec<u8>) -> Text,
+    ) -> Result<impl Iterator<Item = Result<Text, Stop>> + use<>, Stop> {
         let (mut reader, name): (Box<dyn BufRead>, _) = match self {
             Self::Stdin => (Box::new(io::stdin().lock()), PathBuf::from("standard input")),
             Self::File(path) => {
@@ -155,20 +221,20 @@ impl Place {
         let mut first = true;
         Ok(std::iter::from_fn(move || {
             let mut line = Vec::new();
-            match reader.read_until(b'\n', &mut line) {
+            match reader.read_until(end, &mut line) {
                 Ok(0) => None,
                 Ok(_) => {
-                    if line.ends_with(b"\n") {
+                    if line.ends_with(&[end]) {
                         line.pop();
                     }
-                    if line.ends_with(b"\r") {
+                    if end == b'\n' && line.ends_with(b"\r") {
                         line.pop();
                     }
                     // Files from elsewhere may begin with a byte order mark.
                     if std::mem::take(&mut first) && line.starts_with("\u{feff}".as_bytes()) {
                         line.drain(..3);
                     }
-                    Some(Ok(String::from_utf8(line).map_or_else(|error| Text::NotUtf8(error.into_bytes()), text)))
+                    Some(Ok(String::from_utf8(line).map_or_else(|error| bytes(error.into_bytes()), text)))
                 }
                 Err(error) => Some(Err(cannot_read(&name, &error))),
             }
@@ -183,134 +249,31 @@ pub(crate) fn cannot_read(path: &Path, error: &io::Error) -> Stop {
 }
 
 impl Text {
+    fn of(bytes: Vec<u8>) -> Self {
+        String::from_utf8(bytes).map_or_else(|error| Self::Bytes(error.into_bytes()), Self::Plain)
+    }
+
     /// For messages: the JSON itself, or the string.
     pub(crate) fn as_shown(&self) -> String {
         match self {
             Self::Json(text) | Self::Plain(text) => text.clone(),
-            Self::NotUtf8(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            Self::Bytes(bytes) | Self::BadJson(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            Self::Several(words) => String::from_utf8_lossy(&words.join(&b' ')).into_owned(),
         }
     }
 
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Json(text) | Self::Plain(text) => text.len(),
-            Self::NotUtf8(bytes) => bytes.len(),
+            Self::Bytes(bytes) | Self::BadJson(bytes) => bytes.len(),
+            Self::Several(words) => words.iter().map(Vec::len).sum(),
         }
     }
 }
 
-/// A task that inputs become arguments of.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Fit {
-    pub(crate) slot: u32,
-    pub(crate) def: &'static TaskDef,
+/// These bytes are no text, from the place where they stop to be it.
+pub(crate) fn not_utf8(bytes: &[u8]) -> JsonFault {
+    let mut fault = JsonFault::new("not UTF-8, as JSON has to be");
+    fault.offset = Some(bytes.utf8_chunks().next().map_or(0, |chunk| chunk.valid().len()));
+    fault
 }
-
-impl Fit {
-    /// The task with this input as its arguments.
-    pub(crate) fn task(&self, text: &Text) -> Result<NamedTask, JsonFault> {
-        match text {
-            Text::Json(text) => NamedTask::from_json(self.slot, text),
-            // A string where a string fits. Else a line may be a number, or an object with the arguments by name.
-            Text::Plain(text) => {
-                let quoted = Value::from(text.as_str()).to_string();
-                NamedTask::from_json(self.slot, &quoted)
-                    .or_else(|fault| NamedTask::from_json(self.slot, text).map_err(|_| self.of_plain(fault, text)))
-            }
-            Text::NotUtf8(bytes) => {
-                let mut fault = JsonFault::new("not UTF-8, as JSON has to be");
-                fault.offset = Some(bytes.utf8_chunks().next().map_or(0, |chunk| chunk.valid().len()));
-                Err(fault)
-            }
-        }
-    }
-
-    /// A place in the quoted text is none in the line.
-    fn of_plain(&self, mut fault: JsonFault, text: &str) -> JsonFault {
-        fault.offset = Some(0);
-        if let ([param], true) = (self.def.params(), fault.message.contains("invalid type: string")) {
-            fault.message = format!("expected {}, found `{}`", param.ty, words::shown(text, 30));
-        }
-        fault
-    }
-}
-
-/// An input that does not fit its task.
-#[derive(Debug)]
-pub(crate) struct BadInput {
-    pub(crate) label: String,
-    at: u64,
-    text: String,
-    fault: JsonFault,
-}
-
-impl BadInput {
-    pub(crate) fn new(label: String, input: &Input, fault: JsonFault) -> Self {
-        Self { label, at: input.origin.at, text: input.text.as_shown(), fault }
-    }
-
-    /// Position of the fault in characters from 0, and its width.
-    fn extent(&self) -> (usize, usize) {
-        let offset = self.fault.offset.unwrap_or(0).min(self.text.len());
-        let offset = (0..=offset).rev().find(|&at| self.text.is_char_boundary(at)).unwrap_or(0);
-        let (before, rest) = self.text.split_at(offset);
-        let width = if self.is_misfit() { snippet::value_width(rest) } else { 1 };
-        (before.chars().count(), width)
-    }
-
-    /// Valid JSON of the wrong shape.
-    fn is_misfit(&self) -> bool {
-        !self.fault.message.starts_with(NOT_JSON) && !self.fault.message.starts_with("not UTF-8")
-    }
-
-    fn headline(&self, task: &str) -> String {
-        if self.is_misfit() {
-            format!("{}: does not fit task `{task}`", self.label)
-        } else {
-            let what = self.fault.message.split(',').next().unwrap_or_default();
-            format!("{}: {}", self.label, what.split(':').next().unwrap_or_default())
-        }
-    }
-
-    fn explanation(&self) -> String {
-        let message = self.fault.message.strip_prefix(NOT_JSON).unwrap_or(&self.fault.message);
-        // serde says what it found first; what was expected is what helps.
-        let message = match message.strip_prefix("invalid type: ").and_then(|rest| rest.rsplit_once(", expected ")) {
-            Some((found, expected)) => format!("expected {expected}, found {found}"),
-            None => message.to_owned(),
-        };
-        match self.fault.param {
-            Some(param) => format!("`{param}`: {message}"),
-            None => message,
-        }
-    }
-
-    /// One line, for lists.
-    pub(crate) fn in_short(&self) -> String {
-        format!("{}: {}", self.label, words::shown(&self.explanation(), 120))
-    }
-
-    /// The message with the line and a caret under the place.
-    pub(crate) fn stop(&self, task: &str) -> Stop {
-        let (column, width) = self.extent();
-        let label = words::shown(&self.explanation(), 120);
-        let lines = snippet::draw(self.at, &self.text, column, width, &label);
-        Stop::new(exit::BAD_INPUT, "bad-input", self.headline(task)).snippet(lines, snippet::margin(self.at))
-    }
-
-    /// The help that goes with it.
-    pub(crate) fn help(&self, program: &str, task: &str) -> Option<String> {
-        self.is_misfit().then(|| format!("`{program} tasks {task}` shows the arguments"))
-    }
-
-    /// As one line of an event stream.
-    pub(crate) fn event(&self) -> Event {
-        Event::new("input-error")
-            .with("source", &self.label)
-            .with("column", self.extent().0 + 1)
-            .with_some("path", self.fault.param)
-            .with("message", self.explanation())
-    }
-}
-
-const NOT_JSON: &str = "not valid JSON: ";

@@ -34,12 +34,18 @@ pub mod exit;
 mod output;
 mod stop;
 
+mod bad_input;
+mod feed;
+mod fit;
 mod input;
 mod list;
 mod plan;
+mod values;
 
 mod chunks;
+mod exec;
 mod outcome;
+mod printed;
 mod reader;
 mod report;
 mod run;
@@ -58,7 +64,8 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use crate::{
     args::{Cli, Command},
-    plan::{Checked, Plan},
+    feed::Checked,
+    plan::Plan,
 };
 pub use crate::{output::Output, stop::Stop};
 
@@ -93,6 +100,8 @@ pub fn main_with(extras: Vec<Extra>) -> ! {
 
 fn run_typed(words: impl Iterator<Item = OsString>, extras: &[Extra]) -> Result<u8, Stop> {
     let grammar = Cli::command().subcommands(extras.iter().map(|extra| extra.command.clone()));
+    let typed: Vec<OsString> = words.collect();
+    let (words, lists) = exec::lists::cut(typed.clone());
     // clap prints its own messages and help, and exits with 2 or 0.
     let matches = grammar.try_get_matches_from(words).unwrap_or_else(|error| error.exit());
     let (name, of_command) = matches.subcommand().unwrap_or(("", &matches));
@@ -100,24 +109,22 @@ fn run_typed(words: impl Iterator<Item = OsString>, extras: &[Extra]) -> Result<
         return (extra.run)(of_command);
     }
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let or_event = |stop, json| if json { say_event(&stop) } else { Err(stop) };
     match cli.command {
         Command::Tasks(args) => list::run(&args).map(|()| exit::OK),
-        Command::Run(args) => {
-            let json = args.json;
-            planned_run(args).or_else(|stop| if json { say_event(&stop) } else { Err(stop) })
+        Command::Run(args) => planned_run(&args).or_else(|stop| or_event(stop, args.json)),
+        Command::Exec(mut args) => {
+            args.inputs.lists = lists;
+            exec::run(&args, &typed).or_else(|stop| or_event(stop, args.output.json))
         }
     }
 }
 
-fn planned_run(args: args::RunArgs) -> Result<u8, Stop> {
+fn planned_run(args: &args::RunArgs) -> Result<u8, Stop> {
     match Plan::check(args)? {
         Checked::Plan(plan) => run::run(plan),
         Checked::Empty => Ok(exit::OK),
-        Checked::Bad { bad, stop, total: Some(total) } => {
-            report::refused(&bad, total)?;
-            Ok(stop.exit())
-        }
-        Checked::Bad { stop, total: None, .. } => Err(stop),
+        Checked::Bad { bad, stop, total } => report::refuse(&bad, stop, total),
     }
 }
 

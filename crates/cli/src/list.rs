@@ -21,7 +21,10 @@ pub(crate) fn run(args: &TasksArgs) -> Result<(), Stop> {
             let tasks: Vec<_> = registry.tasks().iter().map(|def| about(def)).collect();
             vec![json!({ "v": 1, "tasks": tasks }).to_string()]
         }
-        (None, false) => all(registry.tasks()),
+        (None, false) => {
+            let tasks = registry.tasks().iter().copied();
+            all(&tasks.filter(|def| !def.makes_state()).collect::<Vec<_>>())
+        }
     };
     for line in lines {
         out.line(line)?;
@@ -68,7 +71,10 @@ fn one(def: &'static TaskDef) -> Vec<String> {
     lines.extend(def.params().iter().map(|param| format!("  {:<widest$}  {}", param.name, param.ty)));
     lines.push(format!("  {:<widest$}  {}", "->", def.output()));
     lines.push(String::new());
-    lines.push(format!("one input, as a line of JSON: {}", example(def)));
+    lines.push(match def.makes_state() {
+        true => "makes a worker's state, for the pool's builder: it cannot be run by name".to_owned(),
+        false => format!("one input, as a line of JSON: {}", example(def)),
+    });
     let version = if def.version() == 0 { String::new() } else { format!(", version {}", def.version()) };
     lines.push(format!("{}:{}, {} {}{version}", place.file, place.line, place.package.0, place.package.1));
     lines
@@ -106,6 +112,6 @@ fn about(def: &TaskDef) -> Value {
     json!({
         "name": def.name(), "short_name": def.short_name(), "version": def.version(), "params": params,
         "output": def.output(), "doc": def.doc(), "file": place.file, "line": place.line,
-        "package": place.package.0, "package_version": place.package.1,
+        "package": place.package.0, "package_version": place.package.1, "makes_state": def.makes_state(),
     })
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use taskloom::{Finished, TaskError};
+use taskloom::TaskError;
 
-use crate::{input::Origin, words};
+use crate::{input::Origin, printed::Printed, words};
 
 /// One input's outcome, with what is known about its run.
 #[derive(Debug)]
@@ -16,19 +16,47 @@ pub(crate) struct Done {
     /// The input for people, cut.
     pub(crate) shown: String,
     pub(crate) in_bytes: usize,
-    pub(crate) result: Result<Value, TaskError>,
-    pub(crate) finished: Option<Finished>,
-    /// When it was submitted, from the start of the run.
-    pub(crate) submitted: Duration,
+    pub(crate) status: Status,
+    /// What a task returned.
+    pub(crate) result: Option<Value>,
+    /// What a command printed.
+    pub(crate) printed: Option<Printed>,
+    pub(crate) trouble: Option<Trouble>,
+    /// The last attempt, from 1.
+    pub(crate) attempt: u32,
+    pub(crate) worker: Option<u32>,
+    /// When it started, from the start of the run.
+    pub(crate) start: Option<Duration>,
+    pub(crate) wall: Option<Duration>,
+    pub(crate) cpu: Option<Duration>,
 }
 
-impl Done {
-    pub(crate) fn wall(&self) -> Option<Duration> {
-        self.finished.as_ref()?.metrics.wall
+/// Why an input did not succeed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Trouble {
+    /// What equal troubles have in common, in one line.
+    pub(crate) key: String,
+    /// For people, a line each.
+    pub(crate) details: Vec<String>,
+    /// For programs.
+    pub(crate) record: Value,
+    /// How long it ran, where nothing better was measured.
+    pub(crate) wall: Option<Duration>,
+}
+
+impl Trouble {
+    /// One of which nothing more is known than this.
+    pub(crate) fn plain(message: String) -> Self {
+        Self { record: json!({ "message": message }), details: vec![message.clone()], key: message, wall: None }
     }
 
-    pub(crate) fn status(&self) -> Status {
-        Status::of(&self.result)
+    pub(crate) fn of(error: &TaskError) -> Self {
+        let (key, wall) = match error {
+            // Crashes differ in worker and process; what they have in common is how the worker died.
+            TaskError::Crashed(death) | TaskError::OutOfMemory(death) => (death.how(), Some(death.wall)),
+            other => (other.to_string(), None),
+        };
+        Self { key, details: details(error), record: record(error), wall }
     }
 }
 
@@ -49,7 +77,7 @@ impl Status {
     pub(crate) const FAILURES: [Self; 6] =
         [Self::Fail, Self::Panic, Self::Crash, Self::Timeout, Self::Memory, Self::Lost];
 
-    fn of(result: &Result<Value, TaskError>) -> Self {
+    pub(crate) fn of(result: &Result<Value, TaskError>) -> Self {
         match result {
             Ok(_) => Self::Ok,
             Err(TaskError::Panicked(_)) => Self::Panic,
@@ -92,7 +120,7 @@ impl Status {
 }
 
 /// What is known of a failure, a line each.
-pub(crate) fn details(error: &TaskError) -> Vec<String> {
+fn details(error: &TaskError) -> Vec<String> {
     let mut lines = match error {
         TaskError::Failed(failure) => {
             let causes = failure.causes().map(|cause| format!("caused by: {cause}"));
@@ -115,7 +143,7 @@ pub(crate) fn details(error: &TaskError) -> Vec<String> {
 }
 
 /// A failure for programs.
-pub(crate) fn record(error: &TaskError) -> Value {
+fn record(error: &TaskError) -> Value {
     match error {
         TaskError::Failed(failure) => {
             let causes: Vec<_> = failure.causes().collect();

@@ -2,42 +2,35 @@
 
 use std::{
     panic,
-    sync::{Arc, Condvar, Mutex, PoisonError, mpsc::Sender},
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    thread,
 };
 
-use crate::{Stop, exit, plan::Plan, run::Message};
+use crate::{Stop, exit, feed::Feed, input::Input};
 
-/// Reads all sources, one after the other.
-pub(crate) struct Reader {
-    pub(crate) plan: Arc<Plan>,
-    pub(crate) credits: Arc<Credits>,
-    pub(crate) sender: Sender<Message>,
+/// Reads all sources, one after the other, on a thread of its own: `take` is given each input with its number, until it
+/// wants no more, and `end` how it ended.
+pub(crate) fn start(
+    feed: Arc<Feed>,
+    credits: Arc<Credits>,
+    take: impl FnMut(u64, Input) -> bool + Send + 'static,
+    end: impl FnOnce(Result<(), Stop>) + Send + 'static,
+) -> Result<(), Stop> {
+    let read = move || {
+        // A bug in here must not leave the engine waiting for inputs.
+        let read = panic::catch_unwind(panic::AssertUnwindSafe(|| read(&feed, &credits, take)));
+        end(read.unwrap_or_else(|_| Err(Stop::new(exit::BUG, "bug", "the thread that reads inputs panicked"))));
+    };
+    let started = thread::Builder::new().name("taskloom-input".to_owned()).spawn(read);
+    started.map(drop).map_err(|error| no_thread(&error))
 }
 
-impl Reader {
-    pub(crate) fn run(self) {
-        // A bug in here must not leave the engine waiting for inputs.
-        let read = panic::catch_unwind(panic::AssertUnwindSafe(|| self.read()));
-        let last = match read {
-            Ok(Ok(())) => Message::InputEnd,
-            Ok(Err(stop)) => Message::InputFailed(stop),
-            Err(_) => Message::InputFailed(Stop::new(exit::BUG, "bug", "the thread that reads inputs panicked")),
-        };
-        let _ = self.sender.send(last);
-    }
+fn read(feed: &Feed, credits: &Credits, mut take: impl FnMut(u64, Input) -> bool) -> Result<(), Stop> {
+    feed.each(|number, input| credits.take() && take(number, input))
+}
 
-    fn read(&self) -> Result<(), Stop> {
-        for (number, source) in self.plan.sources.iter().enumerate() {
-            for input in source.inputs(number)? {
-                let input = input?;
-                let task = self.plan.fit.task(&input.text);
-                if !self.credits.take() || self.sender.send(Message::Input(input, task)).is_err() {
-                    return Ok(());
-                }
-            }
-        }
-        Ok(())
-    }
+pub(crate) fn no_thread(error: &std::io::Error) -> Stop {
+    Stop::new(exit::FAILED, "no-thread", format!("cannot start a thread: {error}"))
 }
 
 /// How many more inputs may be read before results have been written.

@@ -1,20 +1,24 @@
 //! What a run says: results or events on standard output, everything else for people on standard error.
 
+mod summary;
+
 use std::{
     collections::HashMap,
+    path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
-use taskloom::TaskError;
-
 use crate::{
     Output, Stop,
+    bad_input::BadInput,
     event::Event,
     exit,
-    input::{BadInput, Origin},
-    outcome::{Done, Status, details, record},
-    plan::{Chunk, Plan},
-    terminal::{Terminal, Tone},
+    feed::Feed,
+    outcome::{Done, Status, Trouble},
+    plan::Chunk,
+    printed::Printed,
+    terminal::{self, Terminal, Tone},
     utc, words,
 };
 
@@ -32,18 +36,54 @@ const INPUT_WIDTH: usize = 60;
 pub(crate) enum End {
     /// All inputs are done.
     Complete,
-    /// By a signal: 130 or 143.
+    /// By a signal, with the exit code that stands for it.
     Signal(u8),
+    /// By the limit on the whole run.
+    RunTimeout(Duration),
+    /// By failures: more than were allowed.
+    TooManyFailures,
     /// By its input: one that does not fit, or none at all.
     Input(Stop),
     /// By anything else, or without a word.
     Stop(Stop),
 }
 
+/// How a run is shown.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Show {
+    pub(crate) json: bool,
+    pub(crate) quiet: bool,
+    /// Where results go, if not to standard output.
+    pub(crate) output: Option<PathBuf>,
+    pub(crate) force: bool,
+}
+
+/// What a run is called, and where it runs.
+#[derive(Debug, Clone)]
+pub(crate) struct Facts {
+    /// The task, or the command's first word.
+    pub(crate) name: String,
+    /// The words of a command, as they were typed.
+    pub(crate) command: Option<Vec<String>>,
+    pub(crate) backend: &'static str,
+    pub(crate) workers: usize,
+    pub(crate) chunk: Chunk,
+    /// Whether lines of a command's output begin with its input.
+    pub(crate) tag: bool,
+}
+
 /// Says what happens in one run.
 pub(crate) struct Report {
-    plan: PlanFacts,
-    out: Output,
+    facts: Facts,
+    feed: Arc<Feed>,
+    show: Show,
+    /// None under `--json`, unless results go to a file.
+    results: Option<Output>,
+    events: Option<Output>,
+    /// Why results are not written any more.
+    broken: Option<Stop>,
+    /// Results that could not be written.
+    lost: usize,
     terminal: Terminal,
     start: Instant,
     last_progress: Instant,
@@ -54,33 +94,22 @@ pub(crate) struct Report {
     walls: Vec<(f32, u64)>,
 }
 
-/// What of the plan is repeated in reports.
-struct PlanFacts {
-    task: &'static str,
-    backend: &'static str,
-    workers: usize,
-    chunk: Chunk,
-    json: bool,
-    total: Option<usize>,
-    labels: Box<dyn Fn(Origin) -> String>,
-}
-
 impl Report {
-    pub(crate) fn new(plan: &Plan, labels: impl Fn(Origin) -> String + 'static) -> Self {
+    pub(crate) fn new(facts: Facts, feed: Arc<Feed>, show: Show) -> Result<Self, Stop> {
         let now = Instant::now();
-        let plan = PlanFacts {
-            task: plan.fit.def.short_name(),
-            backend: plan.backend,
-            workers: plan.workers,
-            chunk: plan.chunk,
-            json: plan.json,
-            total: plan.total,
-            labels: Box::new(labels),
+        let results = match &show.output {
+            Some(path) => Some(Output::file(path, show.force)?),
+            None => (!show.json).then(Output::stdout),
         };
-        Self {
-            terminal: Terminal::stderr(plan.total),
-            plan,
-            out: Output::stdout(),
+        Ok(Self {
+            terminal: Terminal::stderr(feed.total, show.quiet),
+            results,
+            events: show.json.then(Output::stdout),
+            broken: None,
+            lost: 0,
+            facts,
+            feed,
+            show,
             start: now,
             last_progress: now,
             counts: HashMap::new(),
@@ -88,27 +117,29 @@ impl Report {
             failures: Vec::new(),
             skipped: Vec::new(),
             walls: Vec::new(),
-        }
+        })
     }
 
     /// The run begins.
     pub(crate) fn started(&mut self) -> Result<(), Stop> {
-        let PlanFacts { task, backend, workers, chunk, total, .. } = &self.plan;
-        if self.plan.json {
-            let chunk = match chunk {
+        let Facts { name, command, backend, workers, chunk, .. } = &self.facts;
+        let total = self.feed.total;
+        if let Some(events) = &mut self.events {
+            let size = match chunk {
                 Chunk::Auto => 1,
                 Chunk::Fixed(size) => *size,
             };
             let event = Event::new("run-started")
                 .with("time", utc::rfc3339(SystemTime::now()))
-                .with("task", task)
+                .with_some("task", command.is_none().then_some(name))
+                .with_some("command", command.as_ref())
                 .with("backend", backend)
                 .with("workers", workers)
-                .with("chunk", chunk)
+                .with("chunk", size)
                 .with("total", total);
-            self.out.line(event.to_string())?;
+            events.line(event.to_string())?;
             // A reader of events wants to know at once.
-            self.out.flush()?;
+            events.flush()?;
         }
         let inputs = total.map_or("inputs as they come".to_owned(), |total| words::count(total, "input"));
         let chunk = match chunk {
@@ -116,114 +147,208 @@ impl Report {
             _ => String::new(),
         };
         let place = self.place();
-        self.terminal.line(&format!("Starting {task}: {inputs}, {place}{chunk}"));
+        self.remark(&format!("Starting {name}: {inputs}, {place}{chunk}"));
         Ok(())
     }
 
+    /// A line that `--quiet` leaves out.
+    pub(crate) fn remark(&self, line: &str) {
+        if !self.show.quiet {
+            self.terminal.line(line);
+        }
+    }
+
     /// An input has its outcome.
-    pub(crate) fn done(&mut self, done: &Done, interrupted: bool) -> Result<(), Stop> {
-        let status = done.status();
-        if interrupted && matches!(done.result, Err(TaskError::Cancelled)) && done.wall().is_none() {
+    pub(crate) fn done(&mut self, mut done: Done, interrupted: bool) -> Result<(), Stop> {
+        let status = done.status;
+        if interrupted && status == Status::Cancelled && done.wall.is_none() {
             // Never started: it is counted with those that were never sent.
             return Ok(());
         }
         *self.counts.entry(status).or_default() += 1;
-        if let Some(wall) = done.wall() {
+        if let Some(wall) = done.wall {
             self.walls.push((wall.as_secs_f32(), done.number));
         }
-        let line = match (&done.result, self.plan.json) {
-            (_, true) => Some(self.event(done).to_string()),
-            (Ok(value), false) => Some(value.to_string()),
-            (Err(_), false) => None,
-        };
-        line.map_or(Ok(()), |line| self.out.line(line))?;
-        if let Err(error) = &done.result
+        let written = self.write(&mut done);
+        if let Some(trouble) = &done.trouble
             && status != Status::Cancelled
         {
-            self.failure(done, status, error);
+            self.failure(&done, status, trouble);
         }
         self.progress();
+        written
+    }
+
+    /// Writes what came of an input; where that has failed before, only counts it.
+    fn write(&mut self, done: &mut Done) -> Result<(), Stop> {
+        if self.broken.is_some() {
+            self.lost += 1;
+            return Ok(());
+        }
+        let written = self.write_result(done);
+        if let Err(stop) = &written {
+            self.lost += 1;
+            self.broken = Some(stop.clone());
+        }
+        written
+    }
+
+    fn write_result(&mut self, done: &mut Done) -> Result<(), Stop> {
+        if self.events.is_some() {
+            let event = self.event(done).to_string();
+            self.events.as_mut().map_or(Ok(()), |events| events.line(event))?;
+        }
+        let Some(results) = &mut self.results else { return Ok(()) };
+        if let Some(value) = &done.result {
+            results.line(value.to_string())?;
+        }
+        if let Some(Printed { stdout, stderr }) = &mut done.printed {
+            let tag = self.facts.tag.then(|| format!("{}\t", done.shown).into_bytes());
+            stdout.copy(tag.as_deref(), |piece| results.bytes(piece))?;
+            if stdout.len() > 0 {
+                results.be_seen()?;
+            }
+            if stderr.len() > 0 && !self.show.json {
+                // In the order in which a terminal would show them.
+                results.flush()?;
+                stderr.copy(tag.as_deref(), |piece| {
+                    terminal::write_bytes_above(piece);
+                    Ok(())
+                })?;
+            }
+        }
         Ok(())
     }
 
     fn event(&self, done: &Done) -> Event {
-        let finished = done.finished.as_ref();
-        let metrics = finished.map(|finished| finished.metrics).unwrap_or_default();
-        let seconds = |time: Option<Duration>| time.map(|time| (time.as_secs_f64() * 1e6).round() / 1e6);
-        let start = metrics.queued.map(|queued| done.submitted + queued);
-        let result = done.result.as_ref().ok();
+        let result = done.result.as_ref();
+        let printed = done.printed.as_ref();
+        let bytes = printed.map(|printed| printed.stdout.len()).or(result.map(|value| value.to_string().len() as u64));
+        let text = printed.filter(|_| self.results.is_none()).and_then(|printed| printed.stdout.text().ok());
+        let (text, whole) = text.unzip();
+        let mut record = done.trouble.as_ref().map(|trouble| trouble.record.clone());
+        if let (Some(record), Some(line)) = (&mut record, printed.and_then(|printed| printed.stderr.last_line())) {
+            record["stderr_tail"] = line.into();
+        }
         Event::new("task-finished")
             .with("index", done.number)
-            .with("source", (self.plan.labels)(done.origin))
-            .with("status", done.status().word())
-            .with("attempt", finished.map_or(1, |finished| finished.attempt))
-            .with("worker", finished.and_then(|finished| finished.worker))
-            .with("start_s", seconds(start))
-            .with("wall_s", seconds(metrics.wall))
-            .with("cpu_s", seconds(metrics.cpu))
+            .with("source", self.feed.label(done.origin))
+            .with("status", done.status.word())
+            .with("attempt", done.attempt)
+            .with("worker", done.worker)
+            .with("start_s", seconds(done.start))
+            .with("wall_s", seconds(done.wall))
+            .with("cpu_s", seconds(done.cpu))
             .with("in_bytes", done.in_bytes)
-            .with("out_bytes", result.map_or(0, |value| value.to_string().len()))
+            .with("out_bytes", bytes.unwrap_or(0))
             .with_some("result", result)
-            .with_some("error", done.result.as_ref().err().map(record))
+            .with_some("stdout", text)
+            .with_some("stdout_cut", whole.filter(|whole| !whole).map(|_| true))
+            .with_some("error", record)
+    }
+
+    /// An attempt has ended, and there will be another.
+    pub(crate) fn retrying(&mut self, done: &Done, after: Duration) -> Result<(), Stop> {
+        if let Some(events) = &mut self.events {
+            let event = Event::new("task-retried")
+                .with("index", done.number)
+                .with("source", self.feed.label(done.origin))
+                .with("status", done.status.word())
+                .with("attempt", done.attempt)
+                .with("wall_s", seconds(done.wall))
+                .with("after_s", seconds(Some(after)))
+                .with_some("error", done.trouble.as_ref().map(|trouble| &trouble.record));
+            events.line(event.to_string())?;
+        }
+        if !self.show.quiet {
+            let key = done.trouble.as_ref().map_or("", |trouble| &trouble.key);
+            let text =
+                format!("attempt {} {}: {key}; again in {}", done.attempt, done.status.past(), words::time(after));
+            self.terminal.status("RETRY", Tone::Faint, &format!("{} {text}", self.what(done)));
+        }
+        Ok(())
+    }
+
+    /// A command takes long.
+    pub(crate) fn slow(&mut self, number: u64, shown: &str, limit: Duration) {
+        if !self.show.quiet {
+            let (name, input) = (&self.facts.name, words::shown(shown, INPUT_WIDTH));
+            let text = format!("[> {:.1}s] #{number} {name} {input}", limit.as_secs_f64());
+            self.terminal.status("SLOW", Tone::Faint, text.trim_end());
+        }
+    }
+
+    /// `#3 decode c.bin`
+    fn what(&self, done: &Done) -> String {
+        let input = words::shown(&done.shown, INPUT_WIDTH);
+        format!("#{} {} {input}", done.number, self.facts.name).trim_end().to_owned()
     }
 
     /// A failure for people: what, where, and what is known.
-    fn failure(&mut self, done: &Done, status: Status, error: &TaskError) {
+    fn failure(&mut self, done: &Done, status: Status, trouble: &Trouble) {
         let word = status.word().to_uppercase();
-        let task = self.plan.task;
-        let label = (self.plan.labels)(done.origin);
-        let input = words::shown(&done.shown, INPUT_WIDTH);
+        let what = self.what(done);
         if self.failures.len() < SHOWN_AGAIN {
-            let text = format!("{word:>8}  #{} {task} {input}  {label}", done.number);
+            let text = format!("{word:>8}  {what}  {}", self.feed.label(done.origin));
             self.failures.push(text.trim_end().to_owned());
         }
-        // Crashes differ in worker and process; what they have in common is how the worker died.
-        let key = match error {
-            TaskError::Crashed(death) | TaskError::OutOfMemory(death) => death.how(),
-            other => other.to_string(),
-        };
-        let seen = self.alike.entry(format!("{word} x {{}} more: {}", words::shown(&key, 120))).or_default();
+        let key = format!("{word} x {{}} more: {}", words::shown(&trouble.key, 120));
+        let seen = self.alike.entry(key).or_default();
         *seen += 1;
         if *seen > SHOWN_ALIKE {
             return;
         }
-        let wall = done.wall().or(match error {
-            TaskError::Crashed(death) | TaskError::OutOfMemory(death) => Some(death.wall),
-            _ => None,
-        });
+        let wall = done.wall.or(trouble.wall);
         let wall = wall.map_or(String::new(), |wall| format!("[{:>7.3}s] ", wall.as_secs_f64()));
-        self.terminal.status(&word, Tone::Bad, format!("{wall}#{} {task} {input}", done.number).trim_end());
-        for line in details(error) {
-            self.terminal.detail(&line);
+        self.terminal.status(&word, Tone::Bad, &format!("{wall}{what}"));
+        for line in &trouble.details {
+            self.terminal.detail(line);
         }
     }
 
     /// An input was left out.
     pub(crate) fn skipped(&mut self, bad: &BadInput) -> Result<(), Stop> {
         self.skipped.push(bad.in_short());
-        if self.plan.json { self.out.line(bad.event().to_string()) } else { Ok(()) }
+        self.events.as_mut().map_or(Ok(()), |events| events.line(bad.event().to_string()))
     }
 
     /// An input ends the run.
     pub(crate) fn bad_input(&mut self, bad: &BadInput) -> Result<(), Stop> {
-        if self.plan.json { self.out.line(bad.event().to_string()) } else { Ok(()) }
+        self.events.as_mut().map_or(Ok(()), |events| events.line(bad.event().to_string()))
     }
 
     /// A word to whoever pressed Ctrl-C.
     pub(crate) fn stopping(&mut self, running: usize, grace: Duration) {
-        let grace = grace.as_secs();
+        let grace = if grace.subsec_millis() == 0 { format!("{}s", grace.as_secs()) } else { words::time(grace) };
         let running = match running {
             0 => "what runs has".to_owned(),
             1 => "1 running task has".to_owned(),
             more => format!("{more} running tasks have"),
         };
-        self.terminal.line(&format!("Stopping: {running} {grace}s to finish (Ctrl-C again kills)"));
+        self.terminal.line(&format!("Stopping: {running} {grace} to finish (Ctrl-C again kills)"));
     }
 
     /// Nothing to write for now.
     pub(crate) fn idle(&mut self) -> Result<(), Stop> {
         self.progress();
-        self.out.flush()
+        if self.broken.is_some() {
+            return Ok(());
+        }
+        let flushed = self.flush();
+        if let Err(stop) = &flushed {
+            self.broken = Some(stop.clone());
+        }
+        flushed
+    }
+
+    fn flush(&mut self) -> Result<(), Stop> {
+        self.results.as_mut().map_or(Ok(()), Output::flush)?;
+        self.events.as_mut().map_or(Ok(()), Output::flush)
+    }
+
+    /// How long it may stay silent.
+    pub(crate) fn patience(&self) -> Duration {
+        PROGRESS_EVERY.saturating_sub(self.last_progress.elapsed())
     }
 
     fn progress(&mut self) {
@@ -231,12 +356,12 @@ impl Report {
         if self.terminal.bar(ok + failed, ok, failed) {
             return;
         }
-        if self.last_progress.elapsed() >= PROGRESS_EVERY {
+        if self.last_progress.elapsed() >= PROGRESS_EVERY && !self.show.quiet {
             self.last_progress = Instant::now();
             let done = ok + failed;
             let elapsed = self.start.elapsed();
-            let of = self.plan.total.map_or(String::new(), |total| format!("/{total}"));
-            let left = self.plan.total.filter(|_| done > 0).map(|total| {
+            let of = self.feed.total.map_or(String::new(), |total| format!("/{total}"));
+            let left = self.feed.total.filter(|_| done > 0).map(|total| {
                 let left = elapsed.mul_f64(total.saturating_sub(done) as f64 / done as f64);
                 format!(", about {} left", words::time(left))
             });
@@ -257,154 +382,20 @@ impl Report {
     }
 
     fn place(&self) -> String {
-        match self.plan.backend {
+        match self.facts.backend {
             "inline" => "inline".to_owned(),
-            backend => format!("{backend} x {}", self.plan.workers),
+            backend => format!("{backend} x {}", self.facts.workers),
         }
-    }
-
-    /// The last words of the run, and its exit code. `read` is how many inputs were seen.
-    pub(crate) fn ended(mut self, end: End, read: usize) -> Result<u8, Stop> {
-        self.terminal.clear();
-        let elapsed = self.start.elapsed();
-        let failed = self.failed();
-        let done = self.count(Status::Ok) + failed;
-        let total = self.plan.total.unwrap_or(read);
-        let flushed = self.out.flush();
-        let (end, exit) = match (flushed, end) {
-            (_, End::Stop(stop)) | (Err(stop), _) => {
-                let exit = stop.exit();
-                (End::Stop(stop), exit)
-            }
-            (Ok(()), End::Signal(exit)) => (End::Signal(exit), exit),
-            (Ok(()), End::Input(stop)) => {
-                let exit = stop.exit();
-                (End::Input(stop), exit)
-            }
-            (Ok(()), End::Complete) if failed > 0 => (End::Complete, exit::TASKS_FAILED),
-            (Ok(()), End::Complete) => (End::Complete, exit::OK),
-        };
-        if let End::Stop(stop) = end {
-            if stop.is_quiet() {
-                return Err(stop);
-            }
-            return Err(stop.note(format!("{done} of {} were done", words::count(total, "input"))));
-        }
-        if total > 0 {
-            self.summary(&end, elapsed, total, done);
-        }
-        if self.plan.json {
-            self.run_finished(&end, exit, elapsed, total, done)?;
-            return Ok(exit);
-        }
-        match end {
-            End::Input(stop) if done > 0 => {
-                Err(stop.note(format!("{} ended before it, with their results", words::count(done, "task"))))
-            }
-            End::Input(stop) => Err(stop),
-            _ => Ok(exit),
-        }
-    }
-
-    fn summary(&mut self, end: &End, elapsed: Duration, total: usize, done: usize) {
-        for (text, seen) in std::mem::take(&mut self.alike) {
-            if seen > SHOWN_ALIKE {
-                self.terminal.line(&text.replace("{}", &(seen - SHOWN_ALIKE).to_string()));
-            }
-        }
-        self.terminal.rule();
-        let mut parts: Vec<_> = std::iter::once(Status::Ok)
-            .chain(Status::FAILURES)
-            .filter(|status| self.count(*status) > 0)
-            .map(|status| format!("{} {}", self.count(status), status.past()))
-            .collect();
-        if !self.skipped.is_empty() {
-            parts.push(format!("{} skipped", self.skipped.len()));
-        }
-        let took = format!("[{:>7.1}s]", elapsed.as_secs_f64());
-        if let End::Signal(_) = end {
-            let cancelled = self.count(Status::Cancelled);
-            let not_started = total.saturating_sub(done + cancelled + self.skipped.len());
-            let parts = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
-            self.terminal.status(
-                "Summary",
-                Tone::Bad,
-                &format!("{took} interrupted: {done} of {total} done{parts}, {cancelled} cancelled, {not_started} not started"),
-            );
-        } else {
-            let tone = if self.failed() > 0 { Tone::Bad } else { Tone::Good };
-            self.terminal.status(
-                "Summary",
-                tone,
-                &format!("{took} {}: {}", words::count(total, "input"), parts.join(", ")),
-            );
-        }
-        let speed = self.speed(elapsed, done);
-        self.terminal.detail(&speed);
-        for bad in self.skipped.iter().take(SHOWN_AGAIN) {
-            self.terminal.status("SKIP", Tone::Bad, bad);
-        }
-        let more = |terminal: &Terminal, all: usize| {
-            if all > SHOWN_AGAIN {
-                terminal.detail(&format!("and {} more", all - SHOWN_AGAIN));
-            }
-        };
-        more(&self.terminal, self.skipped.len());
-        for failure in &self.failures {
-            self.terminal.line(failure);
-        }
-        more(&self.terminal, self.failed());
-    }
-
-    /// "threads x 4, 92% busy, 5.97 tasks/s; median 612ms, p99 2.91s, longest #212 61.3s".
-    fn speed(&mut self, elapsed: Duration, done: usize) -> String {
-        let mut text = self.place();
-        let seconds = elapsed.as_secs_f64().max(1e-9);
-        let all_measured = self.walls.len() == done && done > 0;
-        if all_measured {
-            let busy: f64 = self.walls.iter().map(|(wall, _)| f64::from(*wall)).sum();
-            text += &format!(", {:.0}% busy", (100.0 * busy / (seconds * self.plan.workers as f64)).min(100.0));
-        }
-        text += &format!(", {} tasks/s", words::three(done as f64 / seconds));
-        self.walls.sort_by(|a, b| a.0.total_cmp(&b.0));
-        if let (true, Some((longest, number))) = (all_measured, self.walls.last()) {
-            let at = |share: f64| self.walls[((self.walls.len() - 1) as f64 * share).round() as usize].0;
-            let time = |seconds: f32| words::time(Duration::from_secs_f32(seconds));
-            let (median, p99) = (time(at(0.5)), time(at(0.99)));
-            text += &format!("; median {median}, p99 {p99}, longest #{number} {}", time(*longest));
-        }
-        text
-    }
-
-    fn run_finished(&mut self, end: &End, exit: u8, elapsed: Duration, total: usize, done: usize) -> Result<(), Stop> {
-        let cancelled = self.count(Status::Cancelled);
-        let (status, signal) = match end {
-            End::Complete if exit == exit::OK => ("ok", None),
-            End::Complete => ("failed", None),
-            End::Signal(exit::TERMINATED) => ("interrupted", Some("SIGTERM")),
-            End::Signal(_) => ("interrupted", Some("SIGINT")),
-            End::Input(stop) | End::Stop(stop) => (stop.word(), None),
-        };
-        let message = if let End::Input(stop) | End::Stop(stop) = end { Some(stop.message()) } else { None };
-        let event = Event::new("run-finished")
-            .with("status", status)
-            .with_some("signal", signal)
-            .with_some("message", message)
-            .with("total", total)
-            .with("ok", self.count(Status::Ok))
-            .with("failed", self.failed())
-            .with("skipped", self.skipped.len())
-            .with("cancelled", cancelled)
-            .with("not_started", total.saturating_sub(done + cancelled + self.skipped.len()))
-            .with("wall_s", (elapsed.as_secs_f64() * 1e3).round() / 1e3)
-            .with("exit_code", exit);
-        self.out.line(event.to_string())?;
-        self.out.flush()
     }
 }
 
-/// The events of a run that one bad input kept from starting.
-pub(crate) fn refused(bad: &BadInput, total: usize) -> Result<(), Stop> {
+fn seconds(time: Option<Duration>) -> Option<f64> {
+    time.map(|time| (time.as_secs_f64() * 1e6).round() / 1e6)
+}
+
+/// Says that one bad input keeps a run from starting; in events, if the number of inputs is for their reader.
+pub(crate) fn refuse(bad: &BadInput, stop: Stop, total: Option<usize>) -> Result<u8, Stop> {
+    let Some(total) = total else { return Err(stop) };
     let mut out = Output::stdout();
     out.line(bad.event().to_string())?;
     let event = Event::new("run-finished")
@@ -418,5 +409,6 @@ pub(crate) fn refused(bad: &BadInput, total: usize) -> Result<(), Stop> {
         .with("wall_s", 0.0)
         .with("exit_code", exit::BAD_INPUT);
     out.line(event.to_string())?;
-    out.flush()
+    out.flush()?;
+    Ok(stop.exit())
 }

@@ -16,13 +16,11 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    io,
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{self, Receiver, Sender, TryRecvError},
     },
     task::{Wake, Waker},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -32,14 +30,15 @@ use taskloom::{Cancel, Finished, Handle, NamedTask, Policy, Pool, TaskError, Vie
 use crate::{
     Stop,
     args::OnBadInput,
+    bad_input::BadInput,
     chunks::Chunks,
     exit,
-    input::{BadInput, Input, Origin, Source},
-    outcome::Done,
+    input::{Input, Origin, Source},
+    outcome::{Done, Status, Trouble},
     plan::Plan,
     program,
-    reader::{Credits, Reader},
-    report::{End, Report},
+    reader::{self, Credits, no_thread},
+    report::{End, Facts, Report},
     signals::{self, Seen},
     words,
 };
@@ -59,8 +58,15 @@ const KEPT: usize = 200;
 pub(crate) fn run(plan: Plan) -> Result<u8, Stop> {
     let pool = build(&plan)?;
     let plan = Arc::new(plan);
-    let labels = plan.clone();
-    let mut report = Report::new(&plan, move |origin: Origin| labels.sources[origin.source].label(origin.at));
+    let facts = Facts {
+        name: plan.fit.def.short_name().to_owned(),
+        command: None,
+        backend: plan.backend,
+        workers: plan.workers,
+        chunk: plan.chunk,
+        tag: false,
+    };
+    let mut report = Report::new(facts, plan.feed.clone(), plan.show.clone())?;
     let (sender, messages) = mpsc::channel();
     let mut engine = Engine::new(plan, pool, sender, messages)?;
     report.started()?;
@@ -81,12 +87,9 @@ fn build(plan: &Plan) -> Result<Pool, Stop> {
     })
 }
 
-pub(crate) fn no_thread(error: io::Error) -> Stop {
-    Stop::new(exit::FAILED, "no-thread", format!("cannot start a thread: {error}"))
-}
-
 pub(crate) enum Message {
-    Input(Input, Result<NamedTask, taskloom::JsonFault>),
+    /// An input, with its number.
+    Input(u64, Input, Result<NamedTask, taskloom::JsonFault>),
     InputEnd,
     /// The source itself failed.
     InputFailed(Stop),
@@ -104,6 +107,7 @@ pub(crate) enum Message {
 struct Open {
     /// None for one in a chunk.
     handle: Option<Handle<Value>>,
+    number: u64,
     origin: Origin,
     shown: String,
     in_bytes: usize,
@@ -148,9 +152,16 @@ impl Engine {
             // A run that has ended hears nothing any more.
             let _ = wake.send(Message::Signal);
         });
-        watching.map_err(no_thread)?;
-        let reader = Reader { plan: plan.clone(), credits: credits.clone(), sender: sender.clone() };
-        thread::Builder::new().name("taskloom-input".to_owned()).spawn(|| reader.run()).map_err(no_thread)?;
+        watching.map_err(|error| no_thread(&error))?;
+        let (fit, inputs, ended) = (plan.fit, sender.clone(), sender.clone());
+        let take = move |number, input: Input| {
+            let task = fit.task(&input.text);
+            inputs.send(Message::Input(number, input, task)).is_ok()
+        };
+        let end = move |end: Result<(), Stop>| {
+            let _ = ended.send(end.map_or_else(Message::InputFailed, |()| Message::InputEnd));
+        };
+        reader::start(plan.feed.clone(), credits.clone(), take, end)?;
         let chunks = Chunks::new(&plan, pool.capabilities().runs_at_submission);
         credits.give(chunks.window(plan.workers));
         Ok(Self {
@@ -187,7 +198,7 @@ impl Engine {
             Ok(()) => match (&self.interrupted, self.bad.take()) {
                 (Some(interrupted), _) => End::Signal(interrupted.code),
                 (None, Some(bad)) => End::Input(bad),
-                (None, None) if self.read + self.skipped == 0 && !self.plan.allow_empty => {
+                (None, None) if self.read + self.skipped == 0 && !self.plan.feed.allow_empty => {
                     let stop = Stop::new(exit::NO_INPUT, "no-input", "there is no input");
                     End::Input(stop.help("`--allow-empty` makes that no error"))
                 }
@@ -202,7 +213,7 @@ impl Engine {
                 Ok(message) => Some(message),
                 Err(TryRecvError::Empty) => {
                     // A pipe may not fill a chunk for hours: what there is, goes. A file's next inputs are on their way.
-                    if self.plan.total.is_none() {
+                    if self.plan.feed.total.is_none() {
                         self.send_chunk()?;
                     }
                     report.idle()?;
@@ -220,7 +231,7 @@ impl Engine {
         }
         // After an interruption there are gaps that nothing will fill.
         for done in std::mem::take(&mut self.held).into_values() {
-            report.done(&done, self.interrupted.is_some())?;
+            report.done(done, self.interrupted.is_some())?;
         }
         Ok(())
     }
@@ -229,11 +240,8 @@ impl Engine {
         match message {
             // What was read before a stop was noticed is not started any more.
             Message::Input(..) if self.interrupted.is_some() || self.bad.is_some() => Ok(()),
-            Message::Input(input, Ok(task)) => self.submit(&input, task, report),
-            Message::Input(input, Err(fault)) => {
-                let label = self.plan.sources[input.origin.source].label(input.origin.at);
-                self.bad_input(&BadInput::new(label, &input, fault), report)
-            }
+            Message::Input(number, input, Ok(task)) => self.submit(number, &input, task, report),
+            Message::Input(_, input, Err(fault)) => self.bad_input(&self.plan.feed.bad(&input, fault), report),
             Message::InputEnd => {
                 self.input_ended = true;
                 self.send_chunk()
@@ -257,11 +265,12 @@ impl Engine {
         }
     }
 
-    fn submit(&mut self, input: &Input, task: NamedTask, report: &mut Report) -> Result<(), Stop> {
+    fn submit(&mut self, index: u64, input: &Input, task: NamedTask, report: &mut Report) -> Result<(), Stop> {
         self.read += 1;
         let number = self.read as u64;
         let mut open = Open {
             handle: None,
+            number: index,
             origin: input.origin,
             shown: self.shown(input),
             in_bytes: input.text.len(),
@@ -289,7 +298,7 @@ impl Engine {
     }
 
     fn shown(&self, input: &Input) -> String {
-        match self.plan.sources[input.origin.source] {
+        match self.plan.feed.sources[input.origin.source] {
             Source::Nothing => String::new(),
             _ => words::shown(&input.text.as_shown(), KEPT),
         }
@@ -315,24 +324,39 @@ impl Engine {
         finished: Option<Finished>,
         report: &mut Report,
     ) -> Result<(), Stop> {
-        let Open { origin, shown, in_bytes, submitted, .. } = open;
-        let done = Done { number, origin, shown, in_bytes, result, finished, submitted };
+        let Open { number: index, origin, shown, in_bytes, submitted, .. } = open;
+        let metrics = finished.as_ref().map(|finished| finished.metrics).unwrap_or_default();
+        let done = Done {
+            number: index,
+            origin,
+            shown,
+            in_bytes,
+            status: Status::of(&result),
+            trouble: result.as_ref().err().map(Trouble::of),
+            result: result.ok(),
+            printed: None,
+            attempt: finished.as_ref().map_or(1, |finished| finished.attempt),
+            worker: finished.and_then(|finished| finished.worker),
+            start: metrics.queued.map(|queued| submitted + queued),
+            wall: metrics.wall,
+            cpu: metrics.cpu,
+        };
         let interrupted = self.interrupted.is_some();
         if !self.plan.keep_order {
             self.credits.give(1);
-            return report.done(&done, interrupted);
+            return report.done(done, interrupted);
         }
         self.held.insert(number, done);
         while let Some(done) = self.held.remove(&self.next_out) {
             self.next_out += 1;
             self.credits.give(1);
-            report.done(&done, interrupted)?;
+            report.done(done, interrupted)?;
         }
         Ok(())
     }
 
     fn bad_input(&mut self, bad: &BadInput, report: &mut Report) -> Result<(), Stop> {
-        if self.plan.on_bad_input == OnBadInput::Skip {
+        if self.plan.feed.on_bad_input == OnBadInput::Skip {
             self.skipped += 1;
             self.credits.give(1);
             return report.skipped(bad);

@@ -10,11 +10,11 @@ use crate::{event::Event, exit};
 /// error: no task named `resise`
 ///   help: did you mean `resize`? `taskloom tasks` lists the 4 tasks in this binary
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Stop(Box<Words>);
 
 // Boxed, because nearly every function here can fail, and nearly none does.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Words {
     exit: u8,
     /// One word for programs that read `--json`.

@@ -38,10 +38,10 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Standard error, with a progress bar of this length if it is a terminal.
-    pub(crate) fn stderr(total: Option<usize>) -> Self {
+    /// Standard error, with a progress bar of this length if it is a terminal and not to be quiet.
+    pub(crate) fn stderr(total: Option<usize>, quiet: bool) -> Self {
         let live = is_live(&io::stderr());
-        let bar = live.then(|| {
+        let bar = (live && !quiet).then(|| {
             let bar = match total {
                 Some(total) => ProgressBar::new(total as u64)
                     .with_style(style(" Running [{elapsed_precise}] {bar:26} {pos}/{len}  {msg}")),
@@ -133,8 +133,13 @@ pub fn bar(total: u64, what: &str) -> ProgressBar {
 
 /// Writes to standard error, above the bar if one is there.
 pub fn write_above(text: &str) {
+    write_bytes_above(text.as_bytes());
+}
+
+/// The same for what is not known to be text.
+pub(crate) fn write_bytes_above(bytes: &[u8]) {
     let write = || {
-        let _ = io::stderr().write_all(text.as_bytes());
+        let _ = io::stderr().write_all(bytes);
     };
     let bar = BAR.lock().unwrap_or_else(PoisonError::into_inner).clone();
     match bar {

@@ -20,6 +20,12 @@ mod other {
     }
 }
 
+/// Makes what a worker keeps.
+#[task(state)]
+fn keeps(n: u64) -> u64 {
+    n
+}
+
 /// Says that this process is the program and not the test. Workers inherit it.
 const PROGRAM: &str = "OWN_PROGRAM";
 
@@ -42,6 +48,10 @@ fn main() {
     let (_, err) = typed("run double --range 0..4", 2);
     assert!(err.contains("error: `double` is the name of several tasks\n  own_program::double ("), "{err}");
     assert!(err.contains("help: write more of the name, from the left"), "{err}");
+    let (out, err) = typed("run keeps --range 0..4", 2);
+    assert_eq!((&*out, &*err), ("", "error: `keeps` makes a worker's state and cannot be run by name\n"));
+    assert!(!typed("tasks", 0).0.contains("keeps") && typed("tasks keeps", 0).0.contains("makes a worker's state"));
+
     println!("a program of somebody else's has the commands over its tasks: ok");
 }
 

@@ -21,7 +21,7 @@ impl<'t> JsonArgs<'t> {
     /// # Errors
     /// If the text is not JSON, is no object, or names too few or other arguments.
     pub fn split(text: &'t str, params: &'static [Param]) -> Result<Self, JsonFault> {
-        let whole: &RawValue = serde_json::from_str(text).map_err(|e| invalid(text, &e))?;
+        let whole: &RawValue = serde_json::from_str(text).map_err(|e| JsonFault::not_json(text, &e))?;
         let mut texts = Vec::with_capacity(params.len());
         match params {
             [] => {
@@ -108,11 +108,11 @@ fn listed(params: &[Param]) -> String {
     format!("the arguments are {}", names.join(", "))
 }
 
-fn invalid(text: &str, error: &serde_json::Error) -> JsonFault {
-    JsonFault {
-        param: None,
-        offset: Some(column_offset(text, error)),
-        message: format!("not valid JSON: {}", without_place(error)),
+impl JsonFault {
+    /// This text is not JSON at all, as this error of its parser says.
+    pub fn not_json(text: &str, error: &serde_json::Error) -> Self {
+        let message = format!("not valid JSON: {}", without_place(error));
+        Self { param: None, offset: Some(column_offset(text, error)), message }
     }
 }
 

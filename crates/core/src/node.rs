@@ -303,7 +303,7 @@ impl<T: Task, S: Items<T>> Node<T, S> {
         // Only the attempt's own clock leaves time for another one; and a caller's cancel is meant for all of them.
         let over = matches!(error, TaskError::TimedOut(t) if t.clock != Clock::Running)
             || self.head.cancelled.load(Ordering::Relaxed);
-        if over { None } else { retry.next(error, attempt, self.head.run_id(item, attempt).seed) }
+        if over { None } else { retry.wait_after(error.kind(), attempt, self.head.run_id(item, attempt).seed) }
     }
 
     /// Runs the body; whatever happens in it becomes an outcome.

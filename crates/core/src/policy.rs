@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::error::{Kind, TaskError};
+use crate::error::Kind;
 
 /// What `pool.with(policy)` adds to every task submitted through that view.
 ///
@@ -178,8 +178,11 @@ impl Retry {
     }
 
     /// How long to wait before the attempt after number `attempt`; `None` if there is none.
-    pub(crate) fn next(&self, error: &TaskError, attempt: u32, seed: u64) -> Option<Duration> {
-        if attempt > self.count || !self.names(error.kind()) {
+    ///
+    /// Backends need not ask: tasks are sent again for them. It is for those who repeat something else by the same
+    /// rules. The seed decides where in its range the wait lies.
+    pub fn wait_after(&self, kind: Kind, attempt: u32, seed: u64) -> Option<Duration> {
+        if attempt == 0 || attempt > self.count || !self.names(kind) {
             return None;
         }
         // "Equal jitter", as the AWS architecture blog names it (Brooker 2015).
@@ -192,7 +195,6 @@ impl Retry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Lost;
 
     #[test]
     fn a_limit_of_all_time_is_none() {
@@ -204,21 +206,21 @@ mod tests {
     #[test]
     fn only_named_causes_are_worth_another_attempt() {
         let retry = Retry::crashes(2);
-        assert_eq!(retry.next(&TaskError::Cancelled, 1, 0), None);
-        assert_eq!(retry.next(&Lost::new("gone").into(), 2, 0), Some(Duration::ZERO));
-        assert_eq!(retry.next(&Lost::new("gone").into(), 3, 0), None);
+        assert_eq!(retry.wait_after(Kind::Cancelled, 1, 0), None);
+        assert_eq!(retry.wait_after(Kind::Lost, 2, 0), Some(Duration::ZERO));
+        assert_eq!(retry.wait_after(Kind::Lost, 3, 0), None);
     }
 
     #[test]
     fn back_off_doubles_with_jitter_up_to_its_end() {
         let retry = Retry::any(40).backoff(Duration::from_millis(100)).longest_backoff(Duration::from_secs(1));
-        let waits: Vec<_> = (1..=40).filter_map(|attempt| retry.next(&Lost::new("").into(), attempt, 9)).collect();
+        let waits: Vec<_> = (1..=40).filter_map(|attempt| retry.wait_after(Kind::Lost, attempt, 9)).collect();
         assert_eq!(waits.len(), 40);
         for (attempt, wait) in waits.iter().enumerate() {
             let full = Duration::from_millis(100 << attempt.min(4)).min(Duration::from_secs(1));
             assert!(*wait >= full / 2 && *wait <= full, "attempt {attempt}: {wait:?} of {full:?}");
         }
-        assert_ne!(retry.next(&Lost::new("").into(), 1, 1), retry.next(&Lost::new("").into(), 1, 2));
+        assert_ne!(retry.wait_after(Kind::Lost, 1, 1), retry.wait_after(Kind::Lost, 1, 2));
     }
 
     #[test]

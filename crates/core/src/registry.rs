@@ -53,6 +53,7 @@ pub struct TaskDef {
     params: &'static [Param],
     output: &'static str,
     doc: &'static str,
+    makes_state: bool,
     run: RunBytes,
     keep: KeepState,
     from_json: fn(&str) -> Result<Payload, JsonFault>,
@@ -86,6 +87,7 @@ impl TaskDef {
             params: T::PARAMS,
             output: about.output,
             doc: about.doc,
+            makes_state: false,
             run: run_bytes::<T>,
             keep: keep_state::<T>,
             from_json: json_to_args::<T>,
@@ -103,6 +105,7 @@ impl TaskDef {
             params: T::PARAMS,
             output: about.output,
             doc: about.doc,
+            makes_state: true,
             run: |_, _, _| {
                 Err(crate::error::Unsupported::new("running a `#[task(state)]` function as a task", "any").into())
             },
@@ -141,6 +144,10 @@ impl TaskDef {
     /// First paragraph of its documentation; empty if it has none.
     pub fn doc(&self) -> &'static str {
         self.doc
+    }
+    /// Whether it is a `#[task(state)]` function: it makes a worker's state, and cannot be run as a task.
+    pub fn makes_state(&self) -> bool {
+        self.makes_state
     }
     /// Arguments as JSON text, encoded.
     ///

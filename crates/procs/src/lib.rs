@@ -32,6 +32,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod accounting;
 mod builder;
 mod entry;
 mod process;

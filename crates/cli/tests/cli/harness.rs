@@ -3,6 +3,7 @@
 use std::{
     ffi::OsStr,
     fs,
+    io::Write,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -31,8 +32,13 @@ impl Folder {
 
     /// The program, to be run here with these words.
     pub(crate) fn command(&self, words: &str) -> Command {
+        self.command_of(words.split_whitespace())
+    }
+
+    /// The same with words that may contain spaces.
+    pub(crate) fn command_of(&self, words: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_taskloom"));
-        command.args(words.split_whitespace()).current_dir(&self.0).stdin(Stdio::null());
+        command.args(words).current_dir(&self.0).stdin(Stdio::null());
         command.env_remove("RUST_LOG").env("NO_COLOR", "1").env("LC_ALL", "C");
         command
     }
@@ -40,12 +46,38 @@ impl Folder {
     pub(crate) fn run(&self, words: &str) -> Ran {
         Ran::of(words, self.command(words).output().expect("it starts"))
     }
+
+    /// `exec` with these options, this command behind them, and nothing on standard input.
+    pub(crate) fn exec(&self, options: &str, command: &[&str]) -> Ran {
+        self.exec_with(options, command, "")
+    }
+
+    /// The same with something to read.
+    pub(crate) fn exec_with(&self, options: &str, command: &[&str], input: impl AsRef<[u8]>) -> Ran {
+        let mut child = self.exec_command(options, command).spawn().expect("it starts");
+        // It may have ended without reading.
+        let _ = child.stdin.take().expect("a pipe").write_all(input.as_ref());
+        Ran::of(options, child.wait_with_output().expect("it ends"))
+    }
+
+    /// `exec`, with pipes for everything.
+    pub(crate) fn exec_command(&self, options: &str, command: &[&str]) -> Command {
+        let words = ["exec"].into_iter().chain(options.split_whitespace()).chain(["--"]);
+        let mut command = self.command_of(words.chain(command.iter().copied()));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+/// `exec` where it needs no files.
+pub(crate) fn exec(options: &str, command: &[&str]) -> Ran {
+    Folder::new().exec(options, command)
 }
 
 /// Runs the program where it needs no files.

@@ -5,6 +5,7 @@ mod harness;
 mod demo;
 mod ends;
 mod events;
+mod exec;
 mod listing;
 mod refusals;
 mod running;

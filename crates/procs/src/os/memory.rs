@@ -19,7 +19,7 @@ pub(crate) fn peak(process: &str) -> Option<u64> {
 /// counted are files, and memory that is shared with others. `None` if the process is gone.
 ///
 /// A descendant whose parent has ended belongs to nobody here.
-pub(crate) fn held(pid: u32) -> Option<u64> {
+pub fn held(pid: u32) -> Option<u64> {
     let own = held_alone(pid)?;
     Some(own + below(pid).into_iter().filter_map(|(child, _)| held_alone(child)).sum::<u64>())
 }
@@ -67,7 +67,7 @@ pub(crate) fn prefer_large_pages(buffer: &mut [MaybeUninit<u8>]) {
 
 /// How often the kernel has killed somebody of this process's cgroup for want of memory.
 #[derive(Debug)]
-pub(crate) struct OomKills {
+pub struct OomKills {
     file: Option<PathBuf>,
     /// Kills that somebody has been told of, or that were somebody else's.
     told: u64,
@@ -76,7 +76,8 @@ pub(crate) struct OomKills {
 }
 
 impl OomKills {
-    pub(crate) fn of_this_cgroup() -> Self {
+    /// Counts from now on.
+    pub fn of_this_cgroup() -> Self {
         let file = fs::read_to_string("/proc/self/cgroup").ok().and_then(|text| file_of(&text));
         let mut this = Self { file, told: 0, looked: 0 };
         (this.told, this.looked) = (this.count(), this.count());
@@ -84,7 +85,7 @@ impl OomKills {
     }
 
     /// Whether there was a kill that nobody has been told of. Each is told once.
-    pub(crate) fn claim(&mut self) -> bool {
+    pub fn claim(&mut self) -> bool {
         let claimed = self.count() > self.told;
         self.told += u64::from(claimed);
         claimed
@@ -92,7 +93,7 @@ impl OomKills {
 
     /// To be called now and then: kills that nobody has claimed since the last time were somebody else's.
     /// One that was counted just now may be of a process that is still about to die.
-    pub(crate) fn look(&mut self) {
+    pub fn look(&mut self) {
         self.told = self.told.max(self.looked);
         self.looked = self.count();
     }

@@ -1,0 +1,118 @@
+//! `exec`.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::Args;
+
+use super::InputArgs;
+
+const USAGE: &str = "taskloom exec [OPTIONS] [::: INPUT...]... -- COMMAND [ARG...]";
+
+const PLACEHOLDERS: &str = "\
+Placeholders in COMMAND and ARGs (with none, the input becomes the last argument):
+  {}      the input                 {#}     its number, from 1
+  {.}     without its extension     {slot}  a small number, unique among running commands
+  {/}     base name                 {name}  a field of a JSON input
+  {//}    folder                    {1}     with several `:::`: the value from the first one
+
+Commands see TASKLOOM_TASK_INPUT, TASKLOOM_TASK_INDEX, TASKLOOM_TASK_SLOT and TASKLOOM_TASK_ATTEMPT.";
+
+#[derive(Debug, Args)]
+#[command(override_usage = USAGE, after_help = PLACEHOLDERS)]
+pub(crate) struct ExecArgs {
+    /// The command and its arguments, behind `--`
+    #[arg(last = true, value_name = "COMMAND", required = true)]
+    pub(crate) command: Vec<OsString>,
+    #[command(flatten)]
+    pub(crate) inputs: InputArgs,
+    #[command(flatten)]
+    pub(crate) running: RunningArgs,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Running")]
+pub(crate) struct RunningArgs {
+    /// Where commands run: they are processes of their own, `procs`
+    #[arg(short, long, value_name = "procs")]
+    pub(crate) backend: Option<String>,
+    /// How many run at once: a number, all usable cores but N, or a share [default: one per usable core]
+    #[arg(short = 'j', long, value_name = "N|-N|N%", allow_hyphen_values = true)]
+    pub(crate) workers: Option<String>,
+    /// Have the words read by a shell as one line; placeholders are quoted for it
+    #[arg(long)]
+    pub(crate) shell: bool,
+    /// Set a variable of the environment
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<OsString>,
+    /// Start commands in this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cwd: Option<PathBuf>,
+    /// Print what would run; run nothing
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+pub(crate) struct LimitArgs {
+    /// Stop a command after this time
+    #[arg(long, value_name = "TIME")]
+    pub(crate) timeout: Option<String>,
+    /// Time between asking a command to end (TERM) and killing it
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    pub(crate) grace: String,
+    /// Mark commands that run longer
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    pub(crate) slow: String,
+    /// Kill a command that holds more memory
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<String>,
+    /// Try again so many times
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) retries: u32,
+    /// After which ends to try again: fail, crash, timeout, memory, lost [default: all]
+    #[arg(long, value_name = "KINDS", value_delimiter = ',')]
+    pub(crate) retry_on: Vec<String>,
+    /// Time before the second attempt; doubles with each
+    #[arg(long, value_name = "TIME")]
+    pub(crate) backoff: Option<String>,
+    /// Start nothing more after so many failures; with `:now`, end what runs as well
+    #[arg(long, value_name = "N|P%|all[:now]", default_value = "all")]
+    pub(crate) max_fail: String,
+    /// Limit for the whole run
+    #[arg(long, value_name = "TIME")]
+    pub(crate) run_timeout: Option<String>,
+    /// Start nothing while less memory than this is free
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) min_free_memory: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct OutputArgs {
+    /// Write what commands print to FILE, which must be new, instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Overwrite the file of `--output`
+    #[arg(long, requires = "output")]
+    pub(crate) force: bool,
+    /// What commands print in input order, not as they end
+    #[arg(short, long)]
+    pub(crate) keep_order: bool,
+    /// Begin each line with its input
+    #[arg(long)]
+    pub(crate) tag: bool,
+    /// Let commands write directly, mixed as it comes
+    #[arg(long, conflicts_with_all = ["output", "keep_order", "tag", "json"])]
+    pub(crate) ungroup: bool,
+    /// Say nothing but what goes wrong
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Print events as JSON Lines
+    #[arg(long)]
+    pub(crate) json: bool,
+}

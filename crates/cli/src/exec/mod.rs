@@ -1,0 +1,52 @@
+//! `exec`: a command once per input, without a shell and without a worker in between.
+//!
+//! ```text
+//!  reader ──Input──▶ inbox ─▶ ┌────────────┐ ──posix_spawn──▶ command, in its own process group
+//!    ▲                        │ supervisor │ ◀──descriptor──── has ended
+//!    │                        └────────────┘ ◀── signals, clocks
+//!    └── credit ── reporter ◀──Done──┘
+//! ```
+//!
+//! One thread starts, watches and ends all commands. It waits in one place, for everything at once: commands that have
+//! ended, inputs, signals, and the next of its clocks. It neither reads inputs nor writes output, each of which may take
+//! as long as somebody else likes; so limits are kept and Ctrl-C is heard whatever happens.
+//!
+//! What a command prints goes straight to unlinked files, one for each stream: nobody copies it until it has ended, and
+//! it may be larger than memory.
+
+mod bell;
+mod command;
+mod dry_run;
+mod ending;
+mod inbox;
+pub(crate) mod lists;
+mod memory;
+mod plan;
+mod reporter;
+mod shell;
+mod signals;
+mod stopping;
+mod supervisor;
+mod template;
+
+use std::ffi::OsString;
+
+use crate::{
+    Stop,
+    args::ExecArgs,
+    feed::Checked,
+    report::{self, Report},
+};
+
+/// Runs it; the exit code, or why it could not be finished.
+pub(crate) fn run(args: &ExecArgs, typed: &[OsString]) -> Result<u8, Stop> {
+    match plan::Plan::check(args, typed)? {
+        Checked::Plan(plan) if plan.dry_run => dry_run::run(&plan),
+        Checked::Plan(plan) => {
+            let report = Report::new(plan.facts.clone(), plan.feed.clone(), plan.show.clone())?;
+            supervisor::run(plan, report)
+        }
+        Checked::Empty => Ok(crate::exit::OK),
+        Checked::Bad { bad, stop, total } => report::refuse(&bad, stop, total),
+    }
+}

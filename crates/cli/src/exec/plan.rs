@@ -1,0 +1,240 @@
+//! What will happen: everything that was typed, checked.
+
+use std::{
+    ffi::{OsStr, OsString},
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use taskloom::{Kind, Retry, backends};
+
+use super::{
+    lists, memory, shell,
+    template::{Subject, Template},
+};
+use crate::{
+    Stop,
+    args::{ExecArgs, LimitArgs},
+    exit,
+    feed::{Checked, Feed},
+    plan::{Chunk, backend},
+    program,
+    report::{Facts, Show},
+    values::{self, MaxFail},
+    words,
+};
+
+/// A run of commands that can begin.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) feed: Arc<Feed>,
+    pub(crate) template: Template,
+    pub(crate) start: Start,
+    pub(crate) limits: Limits,
+    pub(crate) facts: Facts,
+    pub(crate) show: Show,
+    pub(crate) keep_order: bool,
+    pub(crate) ungroup: bool,
+    pub(crate) dry_run: bool,
+    /// The words that run one input again, before and after its number.
+    pub(crate) again: Option<(String, String)>,
+}
+
+/// How commands are started.
+#[derive(Debug)]
+pub(crate) struct Start {
+    /// Where the program was found, if it is the same for all.
+    pub(crate) program: Option<PathBuf>,
+    pub(crate) env: Vec<(OsString, OsString)>,
+    pub(crate) cwd: Option<PathBuf>,
+}
+
+/// What commands may take, and what happens when they fail.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) grace: Duration,
+    pub(crate) slow: Duration,
+    pub(crate) memory: Option<u64>,
+    pub(crate) retry: Retry,
+    pub(crate) max_fail: MaxFail,
+    pub(crate) run_timeout: Option<Duration>,
+    pub(crate) min_free_memory: Option<u64>,
+}
+
+impl Plan {
+    /// Checks what was typed; reads what can be read twice. `typed` are all words of the command line.
+    pub(crate) fn check(args: &ExecArgs, typed: &[OsString]) -> Result<Checked<Self>, Stop> {
+        let running = &args.running;
+        if let Some(asked) = &running.backend
+            && backend(Some(asked), backends())? != "procs"
+        {
+            return Err(Stop::usage("no-such-place", format!("commands do not run on `{asked}`"))
+                .help("they are processes of their own: leave `--backend` out"));
+        }
+        let limits = limits(&args.limits)?;
+        let workers = values::workers(running.workers.as_deref())?;
+        let template = Template::new(&args.command, running.shell);
+        let start = start(args, &template)?;
+        let mut feed = Feed::new(&args.inputs)?;
+        if feed.sources.is_empty() {
+            return Err(no_input(&args.command));
+        }
+        let faulty = feed.check(|text| Subject::of(text).map(drop))?;
+        let output = &args.output;
+        let show = Show { json: output.json, quiet: output.quiet, output: output.output.clone(), force: output.force };
+        if let Some(faulty) = faulty {
+            let total = show.json.then_some(feed.total.unwrap_or(0));
+            let stop = faulty.stop_or_skip("exec", "no command was started");
+            return Ok(Checked::Bad { bad: faulty.first, stop, total });
+        }
+        if feed.total == Some(0) {
+            return if feed.allow_empty { Ok(Checked::Empty) } else { Err(feed.no_input(&args.inputs)) };
+        }
+        let command = args.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        let facts = Facts {
+            name: name(&args.command),
+            command: Some(command),
+            backend: "procs",
+            workers,
+            chunk: Chunk::Fixed(1),
+            tag: output.tag,
+        };
+        let again = feed.total.filter(|_| args.inputs.only.is_none()).and_then(|_| again(typed));
+        Ok(Checked::Plan(Self {
+            feed: Arc::new(feed),
+            template,
+            start,
+            limits,
+            facts,
+            show,
+            keep_order: output.keep_order,
+            ungroup: output.ungroup,
+            dry_run: running.dry_run,
+            again,
+        }))
+    }
+}
+
+fn no_input(command: &[OsString]) -> Stop {
+    let stop = Stop::new(exit::NO_INPUT, "no-input", "there is no input");
+    if lists::is_misplaced(command) {
+        return stop
+            .reason("what stands behind `--` belongs to the command, `:::` too")
+            .help("put it before: `exec ::: A B -- COMMAND`");
+    }
+    stop.help("give some: `::: A B`, `--lines FILE`, `--files GLOB`, `--range A..B`; `--lines -` reads standard input")
+}
+
+/// The command in one word, for lines about its runs.
+fn name(command: &[OsString]) -> String {
+    let first = command.first().map(|word| word.to_string_lossy()).unwrap_or_default();
+    let first = first.split_whitespace().next().unwrap_or_default();
+    words::shown(first.rsplit('/').next().unwrap_or_default(), 40)
+}
+
+fn limits(args: &LimitArgs) -> Result<Limits, Stop> {
+    let time = |flag, typed: &Option<String>| typed.as_ref().map(|typed| values::time(flag, typed)).transpose();
+    let size = |flag, typed: &Option<String>| typed.as_ref().map(|typed| values::size(flag, typed)).transpose();
+    let memory = size("--memory", &args.memory)?;
+    if memory.is_some() && !memory::CAN_LIMIT {
+        return Err(Stop::new(exit::UNAVAILABLE, "backend-unavailable", "`--memory` is not available")
+            .reason("this binary was built without the `procs` feature"));
+    }
+    let kinds = args.retry_on.iter().map(|typed| kind(typed)).collect::<Result<Vec<_>, _>>()?;
+    let retry = if kinds.is_empty() { Retry::any(args.retries) } else { Retry::on(kinds, args.retries) };
+    Ok(Limits {
+        timeout: time("--timeout", &args.timeout)?,
+        grace: values::time("--grace", &args.grace)?,
+        slow: values::time("--slow", &args.slow)?,
+        memory,
+        retry: retry.backoff(time("--backoff", &args.backoff)?.unwrap_or_default()),
+        max_fail: MaxFail::parse(&args.max_fail)?,
+        run_timeout: time("--run-timeout", &args.run_timeout)?,
+        min_free_memory: size("--min-free-memory", &args.min_free_memory)?,
+    })
+}
+
+fn kind(typed: &str) -> Result<Kind, Stop> {
+    Ok(match typed {
+        "fail" => Kind::Failed,
+        "crash" => Kind::Crashed,
+        "timeout" => Kind::TimedOut,
+        "memory" => Kind::OutOfMemory,
+        "lost" => Kind::Lost,
+        // As for tasks; commands have none.
+        "panic" => Kind::Panicked,
+        _ => {
+            let shown = words::shown(typed, 40);
+            return Err(Stop::usage("bad-value", format!("`--retry-on {shown}`: no such end"))
+                .help("there are `fail`, `crash`, `timeout`, `memory`, `lost`"));
+        }
+    })
+}
+
+fn start(args: &ExecArgs, template: &Template) -> Result<Start, Stop> {
+    let env: Vec<_> = args.running.env.iter().map(|typed| variable(typed)).collect::<Result<_, _>>()?;
+    let cwd = args.running.cwd.clone();
+    if let Some(folder) = cwd.as_ref().filter(|folder| !folder.is_dir()) {
+        let shown = words::shown(&folder.to_string_lossy(), 200);
+        return Err(Stop::usage("no-folder", format!("`--cwd {shown}`: there is no such folder")));
+    }
+    let program = match template.program() {
+        Some(name) => Some(find(name, &env, cwd.as_deref())?),
+        None => args.running.shell.then(|| PathBuf::from("/bin/sh")),
+    };
+    Ok(Start { program, env, cwd })
+}
+
+fn variable(typed: &OsStr) -> Result<(OsString, OsString), Stop> {
+    let bytes = typed.as_bytes();
+    match bytes.iter().position(|byte| *byte == b'=') {
+        Some(at) if at > 0 => {
+            Ok((OsStr::from_bytes(&bytes[..at]).to_owned(), OsStr::from_bytes(&bytes[at + 1..]).to_owned()))
+        }
+        _ => {
+            let shown = words::shown(&typed.to_string_lossy(), 40);
+            Err(Stop::usage("bad-value", format!("`--env {shown}`: not a variable")).help("write it as `NAME=VALUE`"))
+        }
+    }
+}
+
+/// Where the system would find the program, so that it is looked for once, and missed before anything starts.
+fn find(name: &OsStr, env: &[(OsString, OsString)], cwd: Option<&Path>) -> Result<PathBuf, Stop> {
+    let shown = words::shown(&name.to_string_lossy(), 80);
+    let from = |path: PathBuf| cwd.map_or_else(|| path.clone(), |cwd| cwd.join(&path));
+    let is_program = |path: &PathBuf| {
+        let about = std::fs::metadata(from(path.clone())).ok()?;
+        Some(about.is_file() && about.permissions().mode() & 0o111 != 0)
+    };
+    if name.as_bytes().contains(&b'/') {
+        let path = PathBuf::from(name);
+        return match is_program(&path) {
+            Some(true) => Ok(path),
+            Some(false) => Err(Stop::usage("unknown-command", format!("{shown} is not a program"))
+                .help("`chmod +x` makes a script one")),
+            None => Err(Stop::usage("unknown-command", format!("there is no {shown}"))),
+        };
+    }
+    let set = env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone());
+    let folders = set.or_else(|| std::env::var_os("PATH")).unwrap_or_else(|| "/usr/bin:/bin".into());
+    let found = std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|at| is_program(at) == Some(true));
+    found.ok_or_else(|| {
+        let stop = Stop::usage("unknown-command", format!("no command named `{shown}`"));
+        match shown.contains(' ') {
+            true => stop.help("give each argument as a word of its own, or let `--shell` read the line"),
+            false => stop.help("what the shell itself does (`cd`, pipes, `$variables`) needs `--shell`"),
+        }
+    })
+}
+
+/// Longest command line that is worth repeating.
+const LONGEST: usize = 400;
+
+fn again(typed: &[OsString]) -> Option<(String, String)> {
+    let rest = shell::line(typed.get(2..)?.iter().map(|word| word.as_bytes()));
+    let rest = String::from_utf8(rest).ok().filter(|rest| rest.len() <= LONGEST)?;
+    Some((format!("{} exec --only", program()), words::shown(&rest, LONGEST)))
+}

@@ -1,0 +1,568 @@
+//! The thread that starts, watches and ends commands.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    io,
+    os::{fd::AsFd, unix::process::ExitStatusExt},
+    process,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+    process::Signal,
+};
+use taskloom::JsonFault;
+
+use super::{
+    bell::Bell,
+    command::{EndedBy, Job, Running, Started},
+    ending::{self, Ending, earliest},
+    inbox::{Inbox, Item},
+    memory::{self, Meter},
+    plan::Plan,
+    reporter::{Reporter, Word},
+    signals::{Signals, Wish},
+    stopping::Why,
+    template::Subject,
+};
+use crate::{
+    Stop,
+    args::OnBadInput,
+    exit,
+    input::Input,
+    outcome::{Done, Status, Trouble},
+    printed::{Part, Printed},
+    reader::{self, Credits},
+    report::{End, Report},
+    words,
+};
+
+/// Inputs between reading and writing, at most.
+const WINDOW: usize = 4096;
+/// Files with output that wait to be written, at most: more would use up the descriptors.
+const MOST_HELD: usize = 128;
+/// How long commands have to end when nobody will see their output.
+const UNSEEN_GRACE: Duration = Duration::from_secs(1);
+/// How often memory is looked at, where it is limited.
+const MEMORY_LOOK: Duration = Duration::from_millis(50);
+/// How often it is looked whether there is memory for another command.
+const FREE_MEMORY_LOOK: Duration = Duration::from_millis(250);
+/// How much of an input is kept while it runs, to be shown.
+const KEPT: usize = 200;
+
+/// Runs all of it; the exit code.
+pub(super) fn run(plan: Plan, report: Report) -> Result<u8, Stop> {
+    let cannot =
+        |error: io::Error| Stop::new(exit::FAILED, "no-descriptor", format!("cannot wait for anything: {error}"));
+    let signals = Signals::listen().map_err(cannot)?;
+    let bell = Arc::new(Bell::new().map_err(cannot)?);
+    if !plan.ungroup {
+        tempfile::tempfile().map_err(|error| no_file(&error))?;
+    }
+    let credits = Arc::new(Credits::new(WINDOW));
+    let inbox = Arc::new(Inbox::new(bell.clone()));
+    let reporter = Reporter::start(report, credits.clone(), plan.keep_order, bell.clone())?;
+    let (taker, ender) = (inbox.clone(), inbox.clone());
+    let take = move |number, input: Input| {
+        let subject = Subject::of(&input.text);
+        taker.put(Item::Input(number, input, subject))
+    };
+    reader::start(plan.feed.clone(), credits.clone(), take, move |end| {
+        ender.put(Item::End(end));
+    })?;
+    let start = Instant::now();
+    let mut supervisor = Supervisor {
+        run_ends: plan.limits.run_timeout.map(|limit| start + limit),
+        memory_look: plan.limits.memory.map(|_| start + MEMORY_LOOK),
+        plan,
+        start,
+        signals,
+        bell,
+        inbox,
+        credits,
+        reporter,
+        meter: Meter::new(),
+        held_files: Arc::default(),
+        running: Vec::new(),
+        free: BTreeSet::new(),
+        waiting: Vec::new(),
+        returned: VecDeque::new(),
+        crowded: false,
+        short_of_memory: None,
+        read: 0,
+        taken: 0,
+        failed: 0,
+        done: 0,
+        skipped: 0,
+        input_ended: false,
+        bad: None,
+        presses: 0,
+        stopping: None,
+    };
+    supervisor.work();
+    supervisor.finish()
+}
+
+fn no_file(error: &io::Error) -> Stop {
+    let folder = words::shown(&std::env::temp_dir().to_string_lossy(), 200);
+    Stop::new(
+        exit::NOT_WRITTEN,
+        "output-error",
+        format!("cannot make a file in {folder} for what commands print: {error}"),
+    )
+    .help("set TMPDIR to a folder with room, or use `--ungroup`")
+}
+
+struct Supervisor {
+    plan: Plan,
+    start: Instant,
+    signals: Signals,
+    bell: Arc<Bell>,
+    inbox: Arc<Inbox>,
+    credits: Arc<Credits>,
+    reporter: Reporter,
+    meter: Meter,
+    held_files: Arc<AtomicUsize>,
+    /// By slot.
+    running: Vec<Option<Running>>,
+    free: BTreeSet<usize>,
+    /// Attempts that failed, with what came of them, until the next may start.
+    waiting: Vec<(Instant, Job, Done)>,
+    /// Jobs that the system had no room for.
+    returned: VecDeque<Job>,
+    crowded: bool,
+    /// When to look for free memory again.
+    short_of_memory: Option<Instant>,
+    run_ends: Option<Instant>,
+    memory_look: Option<Instant>,
+    read: usize,
+    taken: u64,
+    failed: usize,
+    done: usize,
+    skipped: usize,
+    input_ended: bool,
+    bad: Option<Stop>,
+    presses: usize,
+    stopping: Option<Why>,
+}
+
+impl Supervisor {
+    fn work(&mut self) {
+        loop {
+            for wish in self.signals.heard() {
+                self.hear(wish);
+            }
+            self.bell.answer();
+            if let Some(stop) = self.reporter.broken() {
+                self.output_failed(stop);
+            }
+            self.keep_limits();
+            self.start_more();
+            if self.is_over() {
+                return;
+            }
+            self.wait();
+        }
+    }
+
+    fn count_running(&self) -> usize {
+        self.running.len() - self.free.len()
+    }
+
+    fn is_over(&self) -> bool {
+        let nothing_left = self.input_ended && self.waiting.is_empty() && self.returned.is_empty();
+        self.count_running() == 0 && (self.stopping.is_some() || nothing_left)
+    }
+
+    /// Waits until a command has ended, somebody calls, or a clock has run down; buries who has ended.
+    fn wait(&mut self) {
+        let until = self.next_look();
+        let slots: Vec<usize> = (0..self.running.len()).filter(|slot| self.running[*slot].is_some()).collect();
+        let mut fds = vec![
+            PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.bell.as_fd(), PollFlags::IN),
+        ];
+        let processes = self.running.iter().flatten().map(|running| running.process.as_fd());
+        fds.extend(processes.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        let limit = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
+        match poll(&mut fds, limit.as_ref()) {
+            // A signal: it has left a note.
+            Ok(_) | Err(Errno::INTR) => {}
+            // The system is short of memory for its own use; a wait of any other kind is better than none.
+            Err(_) => std::thread::sleep(Duration::from_millis(10)),
+        }
+        let ended: Vec<usize> =
+            slots.into_iter().zip(&fds[2..]).filter(|(_, fd)| !fd.revents().is_empty()).map(|(slot, _)| slot).collect();
+        drop(fds);
+        for slot in ended {
+            self.bury(slot);
+        }
+    }
+
+    fn next_look(&self) -> Option<Instant> {
+        let commands = self.running.iter().flatten().map(Running::next_look);
+        let memory = self.memory_look.filter(|_| self.count_running() > 0);
+        // Who waits for another attempt, or for memory, needs a free slot too.
+        let has_room = self.stopping.is_none() && self.has_room();
+        let attempts = self.waiting.iter().map(|(at, ..)| Some(*at)).filter(|_| has_room);
+        let short = self.short_of_memory.filter(|_| has_room);
+        earliest(commands.chain(attempts).chain([self.run_ends, memory, short]))
+    }
+
+    fn has_room(&self) -> bool {
+        self.count_running() < self.plan.facts.workers && !self.crowded
+    }
+
+    fn hear(&mut self, wish: Wish) {
+        match wish {
+            Wish::Rest => self.rest(),
+            Wish::End(signal, code) => {
+                self.presses += 1;
+                match self.presses {
+                    1 => {
+                        let (running, grace) = (self.count_running(), self.plan.limits.grace);
+                        self.reporter.say(Word::Stopping(running, grace));
+                        self.stop(Why::Signal(code), Some((signal, grace)));
+                    }
+                    2 => self.kill_all(),
+                    _ => {
+                        self.kill_all();
+                        process::exit(code.into());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ctrl-Z: commands rest too, and no clock runs meanwhile. This thread is the one that starts commands, so none is
+    /// forgotten.
+    fn rest(&mut self) {
+        self.running.iter().flatten().for_each(|running| running.process.signal(Signal::TSTP));
+        let before = Instant::now();
+        // Returns when somebody continues this process.
+        let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::STOP);
+        let rest = before.elapsed();
+        for running in self.running.iter_mut().flatten() {
+            running.shift(rest);
+            running.process.signal(Signal::CONT);
+        }
+        let clocks = [&mut self.run_ends, &mut self.memory_look].into_iter().flatten();
+        clocks.for_each(|at| *at += rest);
+        self.waiting.iter_mut().for_each(|(at, ..)| *at += rest);
+    }
+
+    /// Starts nothing more; with a signal and a grace period, what runs is asked to end too.
+    fn stop(&mut self, why: Why, ask: Option<(Signal, Duration)>) {
+        let first = self.stopping.is_none();
+        self.stopping = Some(match self.stopping.take() {
+            Some(before) => before.or(why),
+            None => why,
+        });
+        if first {
+            self.credits.close();
+            self.inbox.close();
+            self.returned.clear();
+            self.input_ended = true;
+            for (_, job, done) in std::mem::take(&mut self.waiting) {
+                self.deliver(job.turn, done);
+            }
+        }
+        if let Some((signal, grace)) = ask {
+            let kill_at = Instant::now() + grace;
+            for running in self.running.iter_mut().flatten() {
+                running.ask_to_end(EndedBy::Run, signal, kill_at);
+            }
+        }
+    }
+
+    fn kill_all(&mut self) {
+        self.running.iter_mut().flatten().for_each(|running| running.kill(EndedBy::Run));
+    }
+
+    fn output_failed(&mut self, stop: Stop) {
+        let gone = stop.is_quiet();
+        // A full disk costs what is still to be started; a reader that went away wants none of it.
+        self.stop(Why::Output(stop), gone.then_some((Signal::TERM, UNSEEN_GRACE)));
+    }
+
+    /// Asks and kills whom time or memory has run out for.
+    fn keep_limits(&mut self) {
+        let now = Instant::now();
+        if self.run_ends.is_some_and(|at| at <= now) {
+            self.run_ends = None;
+            let grace = self.plan.limits.grace;
+            self.stop(Why::RunTimeout, Some((Signal::TERM, grace)));
+        }
+        let look = self.memory_look.is_some_and(|at| at <= now);
+        if look {
+            self.memory_look = Some(now + MEMORY_LOOK);
+        }
+        let limits = &self.plan.limits;
+        for running in self.running.iter_mut().flatten() {
+            if running.timeout_at.is_some_and(|at| at <= now) {
+                running.ask_to_end(EndedBy::Timeout(now), Signal::TERM, now + limits.grace);
+            }
+            if running.kill_at.is_some_and(|at| at <= now) {
+                running.kill(EndedBy::Run);
+            }
+            if running.slow_at.is_some_and(|at| at <= now) {
+                running.slow_at = None;
+                let (number, shown) = (running.job.number, running.job.shown.clone());
+                self.reporter.say(Word::Slow(number, shown, limits.slow));
+            }
+            if let Some(limit) = limits.memory.filter(|_| look && !running.killed)
+                && let Some(held) = memory::held(running.process.pid())
+                && held > limit
+            {
+                running.kill(EndedBy::Memory(held));
+            }
+        }
+    }
+
+    fn start_more(&mut self) {
+        while self.stopping.is_none() && self.has_room() {
+            let Some(job) = self.next_job() else { return };
+            if !self.has_memory() {
+                self.returned.push_front(job);
+                return;
+            }
+            self.start(job);
+        }
+    }
+
+    /// What is to be started next, if anything can be.
+    fn next_job(&mut self) -> Option<Job> {
+        if let Some(job) = self.returned.pop_front() {
+            return Some(job);
+        }
+        let now = Instant::now();
+        if let Some(at) = self.waiting.iter().position(|(at, ..)| *at <= now) {
+            let (_, mut job, _) = self.waiting.swap_remove(at);
+            job.attempt += 1;
+            return Some(job);
+        }
+        // What has been started before must be able to go on; so only new ones wait for room.
+        if self.held_files.load(Ordering::Relaxed) >= MOST_HELD {
+            self.reporter.wake_me();
+            if self.held_files.load(Ordering::Relaxed) >= MOST_HELD {
+                return None;
+            }
+        }
+        while !self.input_ended {
+            match self.inbox.take()? {
+                Item::Input(number, input, Ok(subject)) => {
+                    self.read += 1;
+                    self.taken += 1;
+                    return Some(Job {
+                        turn: self.taken,
+                        number,
+                        origin: input.origin,
+                        shown: words::shown(&String::from_utf8_lossy(&subject.whole()), KEPT),
+                        in_bytes: input.text.len(),
+                        subject,
+                        attempt: 1,
+                    });
+                }
+                Item::Input(_, input, Err(fault)) => self.bad_input(&input, fault),
+                Item::End(end) => {
+                    self.input_ended = true;
+                    if let Err(stop) = end {
+                        self.bad = Some(stop);
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    fn bad_input(&mut self, input: &Input, fault: JsonFault) {
+        let bad = self.plan.feed.bad(input, fault);
+        if self.plan.feed.on_bad_input == OnBadInput::Skip {
+            self.skipped += 1;
+            return self.reporter.say(Word::Skipped(bad));
+        }
+        self.bad = Some(bad.stop("exec"));
+        // What has started is finished; nothing more is read.
+        self.input_ended = true;
+        self.credits.close();
+        self.inbox.close();
+        self.reporter.say(Word::Bad(bad));
+    }
+
+    /// Whether there is as much free memory as there has to be before another command starts.
+    fn has_memory(&mut self) -> bool {
+        let Some(least) = self.plan.limits.min_free_memory else { return true };
+        let free = memory::free();
+        if free.is_none_or(|free| free >= least) {
+            self.short_of_memory = None;
+            return true;
+        }
+        if self.short_of_memory.is_none() {
+            self.reporter.say(Word::Remark("waiting for free memory, as --min-free-memory says".to_owned()));
+        }
+        self.short_of_memory = Some(Instant::now() + FREE_MEMORY_LOOK);
+        false
+    }
+
+    fn start(&mut self, job: Job) {
+        let slot = self.free.pop_first().unwrap_or_else(|| {
+            self.running.push(None);
+            self.running.len() - 1
+        });
+        match Started::new(&self.plan, &job, slot) {
+            Ok(started) => self.running[slot] = Some(Running::new(&self.plan, job, started)),
+            Err(error) => {
+                self.free.insert(slot);
+                // Too many processes or descriptors: those that run will give theirs back.
+                if is_for_want_of_room(&error) && self.count_running() > 0 {
+                    self.crowded = true;
+                    self.returned.push_front(job);
+                    return;
+                }
+                let mut done = blank(&job, Some(slot));
+                (done.status, done.trouble) = (Status::Fail, Some(ending::not_started(&error)));
+                self.settle(job, done);
+            }
+        }
+    }
+
+    /// Takes a command that has ended out of its slot.
+    fn bury(&mut self, slot: usize) {
+        let Some(mut running) = self.running[slot].take() else { return };
+        self.free.insert(slot);
+        self.crowded = false;
+        let status = running.process.reap();
+        let wall = running.started.elapsed();
+        let Running { job, files, started, ended_by, killed, .. } = running;
+        let mut done = blank(&job, Some(slot));
+        done.start = Some(started.saturating_duration_since(self.start));
+        (done.wall, done.cpu) = (Some(wall), self.meter.lap());
+        (done.status, done.trouble) = match status {
+            Ok(status) => {
+                let by_kill = ended_by.is_none() && status.signal() == Some(9);
+                let kernel_killed = by_kill && self.meter.was_killed_for_memory();
+                Ending { status, ended_by, killed, kernel_killed }.judge(&self.plan.limits)
+            }
+            // Somebody else has reaped it.
+            Err(error) => (Status::Lost, Some(Trouble::plain(format!("its end was not seen: {error}")))),
+        };
+        match files.map(|(stdout, stderr)| self.printed(stdout, stderr)).transpose() {
+            Ok(printed) => done.printed = printed,
+            Err(error) => self.output_failed(no_file(&error)),
+        }
+        if self.plan.ungroup && self.is_reader_gone(&done) {
+            return self.output_failed(Stop::new(exit::READER_GONE, "reader-gone", ""));
+        }
+        self.settle(job, done);
+    }
+
+    fn printed(&self, stdout: std::fs::File, stderr: std::fs::File) -> io::Result<Printed> {
+        let count = &self.held_files;
+        Ok(Printed { stdout: Part::of(stdout, count)?, stderr: Part::of(stderr, count)? })
+    }
+
+    /// A command that wrote directly died of a closed pipe, and it is ours that is closed.
+    fn is_reader_gone(&self, done: &Done) -> bool {
+        let of_pipe = done.trouble.as_ref().is_some_and(|trouble| trouble.record["signal"] == 13);
+        let stdout = io::stdout();
+        let mut fds = [PollFd::from_borrowed_fd(stdout.as_fd(), PollFlags::empty())];
+        of_pipe && poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok() && !fds[0].revents().is_empty()
+    }
+
+    /// An attempt has an outcome: there is another one, or it is the input's.
+    fn settle(&mut self, job: Job, mut done: Done) {
+        let retry = &self.plan.limits.retry;
+        let kind = ending::kind(done.status);
+        if self.stopping.is_none()
+            && let Some(after) = retry.wait_after(kind, job.attempt, job.number)
+        {
+            let mut told = blank(&job, None);
+            (told.status, told.wall) = (done.status, done.wall);
+            told.trouble = done.trouble.clone();
+            self.reporter.say(Word::Retrying(told, after));
+            self.waiting.push((Instant::now() + after, job, done));
+            return;
+        }
+        if let (Some(trouble), Some((before, after))) = (&mut done.trouble, &self.plan.again)
+            && !matches!(done.status, Status::Fail | Status::Cancelled)
+        {
+            trouble.details.push(format!("again, alone: {before} {} {after}", job.number));
+        }
+        self.deliver(job.turn, done);
+    }
+
+    fn deliver(&mut self, turn: u64, done: Done) {
+        if done.status != Status::Cancelled {
+            self.done += 1;
+            self.failed += usize::from(done.status != Status::Ok);
+        }
+        self.reporter.say(Word::Done(turn, done));
+        let max_fail = self.plan.limits.max_fail;
+        if self.stopping.is_none() && max_fail.is_reached(self.failed, self.done, self.plan.feed.total) {
+            let grace = self.plan.limits.grace;
+            self.stop(Why::Failures, max_fail.now.then_some((Signal::TERM, grace)));
+        }
+    }
+
+    /// The last words, which may take as long as their reader likes; signals are heard all the same.
+    fn finish(mut self) -> Result<u8, Stop> {
+        let end = match self.stopping.take() {
+            Some(Why::Output(stop)) => End::Stop(stop),
+            Some(Why::Signal(code)) => End::Signal(code),
+            Some(Why::RunTimeout) => End::RunTimeout(self.plan.limits.run_timeout.unwrap_or_default()),
+            _ if self.bad.is_some() => End::Input(self.bad.take().unwrap_or_else(nothing_to_do)),
+            Some(Why::Failures) => End::TooManyFailures,
+            None if self.read + self.skipped == 0 && !self.plan.feed.allow_empty => End::Input(nothing_to_do()),
+            None => End::Complete,
+        };
+        self.reporter.say(Word::End(end, self.read + self.skipped));
+        loop {
+            self.bell.answer();
+            if let Some(result) = self.reporter.result() {
+                return result;
+            }
+            for wish in self.signals.heard() {
+                match wish {
+                    Wish::Rest => self.rest(),
+                    Wish::End(_, code) => process::exit(code.into()),
+                }
+            }
+            self.wait();
+        }
+    }
+}
+
+fn nothing_to_do() -> Stop {
+    Stop::new(exit::NO_INPUT, "no-input", "there is no input").help("`--allow-empty` makes that no error")
+}
+
+/// What is known of an attempt before it has an outcome.
+fn blank(job: &Job, slot: Option<usize>) -> Done {
+    Done {
+        number: job.number,
+        origin: job.origin,
+        shown: job.shown.clone(),
+        in_bytes: job.in_bytes,
+        status: Status::Ok,
+        result: None,
+        printed: None,
+        trouble: None,
+        attempt: job.attempt,
+        worker: slot.and_then(|slot| u32::try_from(slot).ok()),
+        start: None,
+        wall: None,
+        cpu: None,
+    }
+}
+
+fn is_for_want_of_room(error: &io::Error) -> bool {
+    let room = [Errno::AGAIN, Errno::MFILE, Errno::NFILE, Errno::NOMEM];
+    error.raw_os_error().is_some_and(|code| room.contains(&Errno::from_raw_os_error(code)))
+}
