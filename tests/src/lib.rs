@@ -34,4 +34,5 @@ pub mod nested;
 pub mod outcome;
 pub mod parent;
 pub mod resize;
+pub mod share;
 pub mod workers;

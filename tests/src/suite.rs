@@ -25,6 +25,7 @@ macro_rules! conformance {
             nested: life_nested_pools;
             parent: life_orphans, life_interrupt, life_paused, life_hostile_parent;
             resize: life_resize;
+            share: share_blob;
             context: context_same, context_seed, context_log, context_events, context_metrics, context_init;
         }
     };

@@ -12,7 +12,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use taskloom::{Cancel, Context, Kind, Policy, Retry, TaskError, Until, Waitable, task, wait};
+use taskloom::{Blob, Cancel, Context, Kind, Policy, Retry, TaskError, Until, Waitable, task, wait};
 
 use crate::{
     crash::lacks_isolation,
@@ -43,6 +43,17 @@ pub fn passes_through(mib: u64) -> u64 {
     // Long enough to be seen.
     thread::sleep(Duration::from_millis(100));
     block.len() as u64 / MIB
+}
+
+/// Looks at every byte of a blob while it holds so much memory of its own; gives their sum.
+#[task]
+pub fn looks_and_takes(blob: Blob, mib: u64) -> u64 {
+    let own = black_box(vec![1_u8; (mib * MIB) as usize]);
+    let sum = blob.iter().map(|&byte| u64::from(byte)).sum();
+    // Long enough to be seen.
+    thread::sleep(Duration::from_millis(100));
+    drop(own);
+    sum
 }
 
 /// Leaves so much memory behind in its process.
@@ -105,6 +116,12 @@ pub fn limits_memory<H: Harness>() {
 
     let child = pool.submit(has_child_take::task(4 * limit)).expect("accepted").join();
     assert!(matches!(child, Err(TaskError::OutOfMemory(_))), "{child:?}");
+    // A blob of twice the limit, looked at byte for byte, in a task that needs nearly all of its own.
+    let blob = Blob::from(vec![1; 2 * limit as usize * MIB as usize]);
+    let looked = pool.submit(looks_and_takes::task(blob.clone(), limit * 3 / 4)).expect("accepted").join();
+    assert_eq!(looked.expect("what is shared is nobody's"), 2 * limit * MIB);
+    let both = pool.submit(looks_and_takes::task(blob, 4 * limit)).expect("accepted").join();
+    assert!(matches!(both, Err(TaskError::OutOfMemory(_))), "{both:?}");
     gate.open();
     assert_eq!(neighbour.join().expect("unharmed"), 5);
     what_was_left_blames_nobody::<H>(&scratch, limit);

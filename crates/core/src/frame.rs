@@ -11,6 +11,7 @@ use std::{ops::Range, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    blob::Blob,
     codec::{CodecFault, Encoded, Extent, Payload, Postcard},
     context::{Context, Link, RunId, seed_of},
     error::TaskError,
@@ -117,6 +118,11 @@ impl Batch {
     /// Whether an item was over before it was sent, or has been run: it is to be passed over in silence.
     pub fn is_over(&self, item: u32) -> bool {
         self.args[item as usize].is_none()
+    }
+
+    /// The bodies of an item's arguments, until it is run.
+    pub fn bodies(&self, item: u32) -> impl Iterator<Item = &Blob> {
+        self.args[item as usize].iter().flat_map(Payload::bodies)
     }
 
     /// Id of an item's task.

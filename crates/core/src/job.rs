@@ -3,6 +3,7 @@
 use std::{fmt, ops::Range, sync::Arc};
 
 use crate::{
+    blob::Blob,
     codec::{Encoded, Extent, Payload},
     error::{Lost, TaskError},
     event::{Metrics, TaskOutput},
@@ -38,10 +39,21 @@ impl Cargo {
         self.payload.part(start, end)
     }
 
-    /// Bytes of an item's arguments.
+    /// Bytes of some items' arguments, without those of bodies.
+    fn bytes(&self, first: u32, end: u32) -> usize {
+        if first < end { self.place(end - 1).1.bytes - self.place(first).0.bytes } else { 0 }
+    }
+
+    /// What an item's arguments count in a queue.
     pub(crate) fn size(&self, item: u32) -> usize {
         let (start, end) = self.place(item);
         self.payload.part_size(start, end)
+    }
+
+    /// The bodies of an item's arguments.
+    pub(crate) fn bodies(&self, item: u32) -> impl Iterator<Item = &Blob> {
+        let (start, end) = self.place(item);
+        self.payload.part_bodies(start, end)
     }
 
     fn place(&self, item: u32) -> (Extent, Extent) {
@@ -81,9 +93,20 @@ impl Job {
         self.attempt
     }
 
-    /// Size of the encoded arguments; 0 if they are not encoded.
-    pub fn size(&self) -> usize {
-        self.cargo.as_ref().map_or(0, |cargo| self.items.clone().map(|item| cargo.size(item)).sum())
+    /// Bytes of the encoded arguments; 0 if they are not encoded. `cost` says what each body counts, [shared](Blob::is_shared)
+    /// ones among them.
+    pub fn size(&self, cost: impl Fn(&Blob) -> usize) -> usize {
+        let size = |cargo: &Arc<Cargo>| {
+            let bytes = cargo.bytes(self.items.start, self.items.end);
+            bytes + self.items.clone().flat_map(|item| cargo.bodies(item)).map(cost).sum::<usize>()
+        };
+        self.cargo.as_ref().map_or(0, size)
+    }
+
+    /// The bodies of item `item`'s arguments.
+    pub fn bodies(&self, item: u32) -> impl Iterator<Item = &Blob> {
+        let item = self.item(item);
+        self.cargo.iter().zip(item).flat_map(|(cargo, item)| cargo.bodies(item))
     }
 
     /// Whether nothing is left to do: everything was cancelled, or timed out.

@@ -82,6 +82,7 @@ pub use worker::IntoInit;
 /// What only writers of backends need.
 pub mod backend_api {
     pub use crate::{
+        codec::prepare_copies,
         context::Link,
         frame::Batch,
         hub::{Hub, LogRecord},

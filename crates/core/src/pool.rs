@@ -322,9 +322,9 @@ impl Packer {
         Ok(())
     }
 
-    /// A payload for arguments. Bodies are moved into it, so they must not be wanted here any more.
+    /// A payload for arguments; where they are wanted here too they stay whole.
     fn payload(&self) -> Payload {
-        if self.core.capabilities.encodes { Payload::with_bodies() } else { Payload::new() }
+        if self.core.capabilities.encodes { Payload::with_bodies() } else { Payload::with_copies() }
     }
 
     fn encode<T: Task>(&self, task: &T, out: &mut Payload) -> Result<u32, TaskError> {

@@ -126,7 +126,7 @@ impl<T: PortableTask> Reach<T> for Portable {
         Ok(output.map_err(|fault| CodecError::new(CodecStage::DecodeResult, T::NAME, fault))?)
     }
     fn round_trip_output(slot: u32, output: T::Output) -> Result<T::Output, TaskError> {
-        let mut out = Payload::new();
+        let mut out = Payload::with_copies();
         Data::encode::<T::Codec>(&output, &mut out)
             .map_err(|fault| CodecError::new(CodecStage::EncodeResult, T::NAME, fault))?;
         drop(output);

@@ -24,6 +24,7 @@ use crate::{
     launch,
     line::{Line, Verdict, Vital},
     os::poll::Bell,
+    share,
     wire::data,
 };
 
@@ -252,6 +253,7 @@ impl Shared {
         for (token, job) in &mut jobs {
             job.sent(*token, &mut message);
         }
+        message.exchange(0, share::stand_in);
         // Before they are sent: the reader must know what it hears of.
         match line.keep(jobs) {
             Ok(()) => {

@@ -4,7 +4,7 @@ use std::{sync::Arc, thread, time::Duration};
 
 use taskloom_core::{
     Pool, Shutdown, StartError, TaskError, Unsupported,
-    backend_api::{Hub, Settings},
+    backend_api::{Hub, Settings, prepare_copies},
 };
 
 use crate::{
@@ -98,6 +98,7 @@ impl Builder {
         let failed = |error: std::io::Error| {
             TaskError::from(StartError::new(format!("the threads that look after workers cannot be started: {error}")))
         };
+        prepare_copies(os::memory::prefer_large_pages);
         let shared = Arc::new(Shared::new(Hub::new(settings), config).map_err(failed)?);
         let tee = Tee::start().map_err(failed)?;
         let supervised = shared.clone();

@@ -16,6 +16,7 @@ use taskloom_core::{Job, Settings, TaskError};
 use crate::{
     lane::{Flight, Lane, Running, Stage},
     line::{Line, Verdict},
+    share,
     transport::PART,
     wire::{Control, Rare, Record},
 };
@@ -115,7 +116,7 @@ pub(crate) struct Nonsense {
 
 /// Bytes of a job on the channel, about.
 fn weight(job: &Job) -> usize {
-    job.size() + 64 + 8 * job.len() as usize
+    job.size(share::cost) + 64 + 8 * job.len() as usize
 }
 
 impl Books {

@@ -19,13 +19,14 @@ use crate::{
     line::{Line, Output, Vital},
     os::{self, process::Child},
     reader::{self, Started},
+    share::{self, Probe},
     stderr::{Tail, Tee},
     transport::{Lines, Received, Receiver, Server, in_process},
     wire::{self, Greeting, Rare, Record, Terms, Welcome},
 };
 
-/// Descriptors that one worker costs: two senders, a receiver, a pipe, the process itself, and three while it starts.
-const DESCRIPTORS: u64 = 8;
+/// Descriptors that one worker costs: two senders, a receiver, a pipe, the process itself, and four while it starts.
+const DESCRIPTORS: u64 = 9;
 
 /// Checks that there are descriptors for so many workers.
 ///
@@ -167,6 +168,8 @@ fn take_in(shared: &Shared, vital: &Arc<Vital>, server: Server, token: &str) -> 
     })?;
     vital.greeted.store(true, Ordering::Relaxed);
     vital.listen([up.fd(), data.fd(), control.fd()]);
+    // Its descriptor is open until the worker is ready. If there is none now, there is none for blobs.
+    let probe = Probe::new();
     let terms = Terms {
         pool: shared.hub.id(),
         worker: vital.worker,
@@ -175,6 +178,7 @@ fn take_in(shared: &Shared, vital: &Arc<Vital>, server: Server, token: &str) -> 
         umask: shared.config.umask,
         watched: shared.hub.settings().memory_limit.is_some(),
         captured: shared.hub.settings().capture_output,
+        probe: probe.as_ref().ok().map(Probe::numbers),
         recycle_above: shared.hub.settings().recycle_above.or(shared
             .hub
             .settings()
@@ -234,6 +238,7 @@ fn wait_until_ready(shared: &Shared, line: &Arc<Line>, up: &Receiver) -> Result<
             match record {
                 Record::Rare(Rare::Ready) => return Ok(()),
                 Record::Rare(Rare::InitFailed(error)) => return Err(error),
+                Record::Rare(Rare::Unshared(why)) => share::is_impossible(&why),
                 Record::Rare(Rare::Log(record)) => reader::pass_on(shared, line, record),
                 _ => return Err(StartError::new("a worker worked before it was ready").into()),
             }

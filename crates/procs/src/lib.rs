@@ -49,6 +49,7 @@ mod lane;
 mod launch;
 mod line;
 mod reader;
+mod share;
 mod stderr;
 mod supervisor;
 

@@ -13,6 +13,7 @@ use crate::{
     dispatch::Nonsense,
     lane::Stage,
     line::{Exit, Line, Vital},
+    share,
     transport::{Received, Receiver},
     wire::{Rare, Record},
 };
@@ -179,6 +180,10 @@ impl Reader<'_> {
                 // The death of its worker is the culprit's outcome.
                 let believed = self.culprit.as_ref().is_none_or(|(culprit, _)| *culprit != (token, item));
                 if let Some(job) = self.job(token).filter(|_| believed) {
+                    let outcome = outcome.map(|mut output| {
+                        output.exchange(|body| share::same(body, job.bodies(item)));
+                        output
+                    });
                     job.reply(item, outcome, metrics);
                 }
             }
@@ -228,7 +233,12 @@ impl Reader<'_> {
                 }
             }
             // Said once and heard already, or booked and nothing else.
-            Rare::Ready | Rare::InitFailed(_) | Rare::Leaving | Rare::Holding(_) | Rare::Condemned => {}
+            Rare::Ready
+            | Rare::InitFailed(_)
+            | Rare::Unshared(_)
+            | Rare::Leaving
+            | Rare::Holding(_)
+            | Rare::Condemned => {}
         }
     }
 

@@ -10,7 +10,7 @@ use taskloom_core::{CodecFault, Encoded, Extent, Metrics, Payload, Postcard, Tas
 use crate::{capture::Place, transport::Message};
 
 /// Changes with every change of this module.
-pub(crate) const PROTOCOL: u32 = 2;
+pub(crate) const PROTOCOL: u32 = 3;
 
 /// How a worker introduces itself.
 #[derive(Debug, Serialize, Deserialize)]
@@ -47,6 +47,8 @@ pub(crate) struct Terms {
     pub(crate) recycle_above: Option<u64>,
     /// Whether its tasks' output is kept.
     pub(crate) captured: bool,
+    /// Where there is memory by which it finds out whether it can be given any.
+    pub(crate) probe: Option<[u64; 2]>,
     /// The initialiser: its place in the registry and its arguments.
     pub(crate) init: Option<(u32, ByteBuf)>,
 }
@@ -78,6 +80,8 @@ pub(crate) enum Rare {
     /// The initialiser has run; send work.
     Ready,
     InitFailed(TaskError),
+    /// It cannot look at the parent's memory; comes before it is ready.
+    Unshared(String),
     /// For each token of a recall: from which item on it came back.
     Returned(Vec<(u64, u32)>),
     /// It holds too much memory to go on: it is to get no more work, and to be replaced.

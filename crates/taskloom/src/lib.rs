@@ -38,7 +38,7 @@
 //!
 //! In Rust threads already use every core: there is no interpreter lock to escape from. A process
 //! computes no faster than a thread, starts in about a millisecond where a thread takes some tens
-//! of microseconds, and everything it is given and gives back is copied. Processes are for
+//! of microseconds, and what it is given and gives back is copied, all but a [`Blob`]. Processes are for
 //! *isolation*: a segmentation fault, an `exit` in a C library or a runaway allocation ends one
 //! task with a record of what happened, and the pool goes on; a task over its time limit can be
 //! killed; code that may not be threaded gets a process to itself.

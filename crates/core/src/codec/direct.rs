@@ -96,7 +96,7 @@ pub(super) fn decode<T: DeserializeOwned + 'static, C: Codec>(from: &mut Encoded
 fn put_or_owe(bytes: &[u8], payload: &mut Payload) {
     if payload.wants(bytes.len()) {
         put_len(bytes.len(), payload.bytes_mut());
-        payload.owe(bytes.len());
+        payload.push_own(bytes);
     } else {
         put(bytes, payload.bytes_mut());
     }

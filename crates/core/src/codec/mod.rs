@@ -12,7 +12,7 @@ mod strict;
 use std::fmt;
 
 pub(crate) use payload::LONG;
-pub use payload::{Encoded, Extent, Payload};
+pub use payload::{Encoded, Extent, Payload, prepare_copies};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// A value that can travel between processes: any `Serialize + DeserializeOwned + Send + 'static` type.

@@ -5,10 +5,10 @@
 //! is sent as it is. In the bytes stands its length, and that is how a reader knows: where there are
 //! bodies at all, every byte string from [`LONG`] on is one, and they come in order.
 
-use std::vec;
+use std::{mem::MaybeUninit, sync::OnceLock, vec};
 
 use super::CodecFault;
-use crate::blob::Blob;
+use crate::blob::{self, Blob};
 
 /// From so many bytes on a byte string travels beside the others: about what copying costs as much
 /// as the body's own place in a message.
@@ -19,29 +19,38 @@ pub(crate) const LONG: usize = 32 << 10;
 pub struct Payload {
     bytes: Vec<u8>,
     bodies: Vec<Body>,
+    /// Long byte strings become bodies.
     apart: bool,
+    /// They are moved if they can be.
+    moves: bool,
     /// Bodies before this one are here.
     here: usize,
 }
 
 #[derive(Debug, Clone)]
 enum Body {
-    Here(Blob),
+    /// What is here, and what that counts.
+    Here(Blob, usize),
     /// Its value still has it, and will [hand it over](super::Data::hand_over).
     Owed(usize),
 }
 
 impl Body {
-    fn len(&self) -> usize {
+    fn here(blob: Blob) -> Self {
+        let weight = blob.weight();
+        Self::Here(blob, weight)
+    }
+
+    fn weight(&self) -> usize {
         match self {
-            Self::Here(body) => body.len(),
+            Self::Here(_, weight) => *weight,
             Self::Owed(len) => *len,
         }
     }
 
     fn into_blob(self) -> Blob {
         match self {
-            Self::Here(blob) => blob,
+            Self::Here(blob, _) => blob,
             // Nobody has handed it over: its length will be found to be false.
             Self::Owed(_) => Blob::default(),
         }
@@ -88,8 +97,14 @@ impl Payload {
         Self::default()
     }
 
-    /// Long byte strings become bodies: they are not copied, or once.
+    /// Long byte strings become bodies: those that are values themselves are moved, those within others copied, and
+    /// blobs are neither.
     pub fn with_bodies() -> Self {
+        Self { apart: true, moves: true, ..Self::default() }
+    }
+
+    /// Long byte strings become bodies, and what is written stays whole: all are copied but blobs.
+    pub fn with_copies() -> Self {
         Self { apart: true, ..Self::default() }
     }
 
@@ -103,9 +118,9 @@ impl Payload {
         self.bytes.is_empty() && self.bodies.is_empty()
     }
 
-    /// All bytes there are, those of bodies included.
+    /// All bytes it keeps, those of bodies included; not those of blobs that somebody else keeps too.
     pub fn size(&self) -> usize {
-        self.bytes.len() + self.bodies.iter().map(Body::len).sum::<usize>()
+        self.part_size(Extent::default(), self.extent())
     }
 
     /// How far it is.
@@ -128,7 +143,7 @@ impl Payload {
     /// Appends what is encoded already; its bodies are moved.
     pub(crate) fn append(&mut self, encoded: Encoded<'_>) {
         self.bytes.extend_from_slice(encoded.bytes);
-        self.bodies.extend(encoded.bodies.map(Body::Here));
+        self.bodies.extend(encoded.bodies.map(Body::here));
     }
 
     /// All of it, for a reader; its bodies are shared, not copied.
@@ -142,15 +157,39 @@ impl Payload {
         Encoded::new(&self.bytes[from.bytes..to.bytes], bodies.map(Body::into_blob).collect())
     }
 
-    /// Bytes of a part, those of bodies included.
-    pub(crate) fn part_size(&self, from: Extent, to: Extent) -> usize {
-        let bodies = &self.bodies[from.bodies..to.bodies];
-        to.bytes - from.bytes + bodies.iter().map(Body::len).sum::<usize>()
+    /// Puts another blob in the place of each body from a number on for which there is one.
+    pub fn exchange(&mut self, first: usize, mut by: impl FnMut(&Blob) -> Option<Blob>) {
+        for body in self.bodies.iter_mut().skip(first) {
+            if let Body::Here(blob, _) = body
+                && let Some(other) = by(blob)
+            {
+                *blob = other;
+            }
+        }
     }
 
-    /// Appends a body that is here.
-    pub(crate) fn push(&mut self, body: Blob) {
-        self.bodies.push(Body::Here(body));
+    /// [`size`](Self::size) of a part.
+    pub(crate) fn part_size(&self, from: Extent, to: Extent) -> usize {
+        let bodies = &self.bodies[from.bodies..to.bodies];
+        to.bytes - from.bytes + bodies.iter().map(Body::weight).sum::<usize>()
+    }
+
+    /// The bodies of a part that are here.
+    pub(crate) fn part_bodies(&self, from: Extent, to: Extent) -> impl Iterator<Item = &Blob> {
+        self.bodies[from.bodies..to.bodies].iter().filter_map(|body| match body {
+            Body::Here(blob, _) => Some(blob),
+            Body::Owed(_) => None,
+        })
+    }
+
+    /// The bodies that are here.
+    pub(crate) fn bodies(&self) -> impl Iterator<Item = &Blob> {
+        self.part_bodies(Extent::default(), self.extent())
+    }
+
+    /// Appends a body: the blob that shows itself with these bytes, or a copy of them.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.bodies.push(Body::here(blob::shown(bytes).unwrap_or_else(|| Blob::of_one(copied(bytes)))));
     }
 
     /// Whether a byte string of this length is to be a body.
@@ -158,17 +197,17 @@ impl Payload {
         self.apart && len >= LONG
     }
 
-    /// Keeps the place of a body that will be handed over.
-    pub(crate) fn owe(&mut self, len: usize) {
-        self.bodies.push(Body::Owed(len));
+    /// Appends a body that will be handed over, if it can be, or a copy.
+    pub(crate) fn push_own(&mut self, bytes: &[u8]) {
+        if self.moves { self.bodies.push(Body::Owed(bytes.len())) } else { self.push(bytes) }
     }
 
     /// Puts bytes in the place that was kept for them; if none was, they have been written already.
     pub(crate) fn pay(&mut self, bytes: Vec<u8>) {
-        let here = |body: &Body| matches!(body, Body::Here(_));
+        let here = |body: &Body| matches!(body, Body::Here(..));
         self.here += self.bodies[self.here..].iter().take_while(|body| here(body)).count();
         if let Some(body @ Body::Owed(_)) = self.bodies.get_mut(self.here) {
-            *body = Body::Here(bytes.into());
+            *body = Body::here(Blob::of_one(bytes));
         }
     }
 }
@@ -205,6 +244,15 @@ impl<'b> Encoded<'b> {
         self.bytes.len() + self.bodies.as_slice().iter().map(|body| body.len()).sum::<usize>()
     }
 
+    /// Puts another blob in the place of each body for which there is one.
+    pub fn exchange(&mut self, mut by: impl FnMut(&Blob) -> Option<Blob>) {
+        for body in self.bodies.as_mut_slice() {
+            if let Some(other) = by(body) {
+                *body = other;
+            }
+        }
+    }
+
     /// Whether nothing is left.
     pub fn is_empty(&self) -> bool {
         self.left() == Extent::default()
@@ -226,7 +274,7 @@ impl<'b> Encoded<'b> {
 
     /// What is left, for later.
     pub(crate) fn into_payload(self) -> Payload {
-        Payload { bytes: self.bytes.to_vec(), bodies: self.bodies.map(Body::Here).collect(), ..Payload::default() }
+        Payload { bytes: self.bytes.to_vec(), bodies: self.bodies.map(Body::here).collect(), ..Payload::default() }
     }
 
     /// The body of this length that was announced in the bytes; `None` if it is in the bytes too.
@@ -236,10 +284,13 @@ impl<'b> Encoded<'b> {
         }
         match self.bodies.next() {
             Some(body) if body.len() == len => Ok(Some(body)),
-            Some(body) => {
-                let there = body.len();
-                Err(CodecFault::new(format_args!("a body of {len} bytes announced, one of {there} is there")))
-            }
+            Some(body) => Err(match body.missing() {
+                Some(why) => CodecFault::new(format_args!("a blob of {len} bytes is not to be had: {why}")),
+                None => {
+                    let there = body.len();
+                    CodecFault::new(format_args!("a body of {len} bytes announced, one of {there} is there"))
+                }
+            }),
             None => Err(CodecFault::new(format_args!("a body of {len} bytes announced, none is there"))),
         }
     }
@@ -249,6 +300,26 @@ impl<'b> From<&'b [u8]> for Encoded<'b> {
     fn from(bytes: &'b [u8]) -> Self {
         Self::new(bytes, Vec::new())
     }
+}
+
+/// Called with room that is about to be filled, if it is long.
+type Prepare = fn(&mut [MaybeUninit<u8>]);
+
+static PREPARE: OnceLock<Prepare> = OnceLock::new();
+
+/// Has `prepare` called before a long byte string is copied: a backend may know how to make that cheaper.
+pub fn prepare_copies(prepare: Prepare) {
+    // Whoever comes first.
+    let _ = PREPARE.set(prepare);
+}
+
+fn copied(bytes: &[u8]) -> Vec<u8> {
+    let mut copy = Vec::with_capacity(bytes.len());
+    if let Some(prepare) = PREPARE.get() {
+        prepare(copy.spare_capacity_mut());
+    }
+    copy.extend_from_slice(bytes);
+    copy
 }
 
 #[cfg(test)]

@@ -17,12 +17,12 @@ mod thrift;
 
 use std::{sync::Arc, thread};
 
-use taskloom_core::backend_api::{Init, Worker, last_words};
+use taskloom_core::backend_api::{Init, Worker, last_words, prepare_copies};
 
 use crate::{
     chaos::{self, Point},
     entry::Ticket,
-    os,
+    os, share,
     transport::{Ends, Gone, Message, Received, Sender},
     wire::{self, Greeting, Rare, Records, Terms, Welcome},
 };
@@ -79,6 +79,10 @@ fn settle(terms: &Terms, up: &Arc<Up>) -> Worker {
     logger::install(up.clone(), terms.log_level);
     last_words(runner::last_words);
     let worker = Worker::new(terms.pool, terms.worker, terms.slot).cpu_clock(os::process::thread_cpu_time);
+    if let Some(why) = terms.probe.and_then(share::probe) {
+        up.rare(&Rare::Unshared(why));
+    }
+    prepare_copies(os::memory::prefer_large_pages);
     let init = terms.init.as_ref().map(|(slot, args)| Init::from_bytes(*slot, args));
     match worker.init(init.as_ref()) {
         Ok(()) => up.rare(&Rare::Ready),

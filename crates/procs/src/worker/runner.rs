@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     chaos::{self, Point},
-    os,
+    os, share,
     transport::{Received, Receiver},
     wire::{Records, data},
 };
@@ -54,7 +54,9 @@ pub(super) fn run(
         let size = message.size();
         match message.bytes.split_first() {
             Some((&data::FRAMES, frames)) => {
-                let batches = read(Encoded::new(frames, message.bodies));
+                let mut frames = Encoded::new(frames, message.bodies);
+                frames.exchange(share::found);
+                let batches = read(frames);
                 drop(message.bytes);
                 runner.thrift.receive(size, |news| runner.out.append(&news));
                 runner.work_off(batches);
@@ -118,8 +120,11 @@ impl Runner<'_> {
             at.capture.iter_mut().for_each(Capture::begin);
         }
         let Self { worker, up, .. } = self;
+        let given = share::given(batch.bodies(item));
         self.out.done(token, item, |out| {
+            let first = out.extent().bodies;
             let (outcome, mut metrics) = batch.run(item, worker, run, out);
+            out.exchange(first, |body| share::returned(body, &given));
             if up.is_copy() {
                 // The end of the body is the end of the copy: the task's outcome is the original's.
                 os::process::exit_now(0);

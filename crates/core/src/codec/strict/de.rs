@@ -3,6 +3,7 @@
 use serde::de::{self, Deserialize, DeserializeSeed, IntoDeserializer, Visitor};
 
 use super::{DEPTH, Encoded, FREE, Fault, Name, TOO_DEEP, mark};
+use crate::blob;
 
 type Result<T, E = Fault> = std::result::Result<T, E>;
 
@@ -231,6 +232,8 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'_, 'de> {
         let before = self.rest;
         let len = self.take::<usize>()?;
         match self.from.body(len) {
+            // Who wants a vector copies what others have too, and a blob takes it as it is.
+            Ok(Some(body)) if body.is_held_elsewhere() => blob::show(&body, visitor),
             Ok(Some(body)) => visitor.visit_byte_buf(body.into_vec()),
             Ok(None) => {
                 self.rest = before;

@@ -183,7 +183,7 @@ impl<'w, 'o> ser::Serializer for &'w mut Writer<'o> {
     fn serialize_bytes(self, bytes: &[u8]) -> Result {
         if self.out.wants(bytes.len()) {
             put_len(bytes.len(), self.out.bytes_mut());
-            self.out.push(bytes.to_vec().into());
+            self.out.push(bytes);
             return Ok(());
         }
         self.wire().serialize_bytes(bytes).map_err(Fault::new)

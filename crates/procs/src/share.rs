@@ -1,0 +1,163 @@
+//! Blobs that workers look at where they are, instead of getting a copy.
+//!
+//! ```text
+//! parent: Blob ──filled once──▶ sealed memory ──stand-in──▶ worker: the memory mapped ──▶ Blob
+//!         the same Blob        ◀───────────────stand-in─── worker: a result that is one of its arguments' blobs
+//! ```
+//!
+//! A *stand-in* takes a blob's place among the bodies of a message, and says where its memory is. It is too short for a
+//! body, so that it is told from one. The parent keeps the memory as long as the blob, and a task's arguments keep the
+//! blob until the task is over. It takes nothing from a worker but the name of a blob that it has given to it.
+//!
+//! Whatever fails on the parent's side (no descriptor, no memory, no `/proc` for workers) costs a copy and nothing else.
+
+use std::{
+    io,
+    sync::{
+        LazyLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use taskloom_core::Blob;
+
+use crate::os::{
+    self,
+    shared::{Mapped, Place, Sealed},
+};
+
+/// From so many bytes on a blob has memory of its own.
+const LEAST: usize = 1 << 20;
+
+/// How long a stand-in is.
+const STAND_IN: usize = 24;
+
+/// Workers cannot reach this process's memory.
+static IMPOSSIBLE: AtomicBool = AtomicBool::new(false);
+
+/// What all blobs of this process take.
+static BYTES: AtomicU64 = AtomicU64::new(0);
+static DESCRIPTORS: AtomicU64 = AtomicU64::new(0);
+
+/// What they may take: the rest is for those who work with them.
+static MOST_BYTES: LazyLock<u64> = LazyLock::new(|| os::files::machine_memory() / 2);
+const DESCRIPTORS_IN: u64 = 4;
+
+/// The memory of a blob, within the budget.
+struct Share {
+    memory: Sealed,
+    _budget: Budget,
+}
+
+struct Budget(u64);
+
+impl Budget {
+    fn take(bytes: u64) -> Option<Self> {
+        let most = os::files::descriptor_limit().map_or(u64::MAX, |limit| limit / DESCRIPTORS_IN);
+        // Given back by its drop, also if it was too much.
+        let budget = Self(bytes);
+        let before = (BYTES.fetch_add(bytes, Ordering::Relaxed), DESCRIPTORS.fetch_add(1, Ordering::Relaxed));
+        (before.0.saturating_add(bytes) <= *MOST_BYTES && before.1 < most).then_some(budget)
+    }
+}
+
+impl Drop for Budget {
+    fn drop(&mut self) {
+        BYTES.fetch_sub(self.0, Ordering::Relaxed);
+        DESCRIPTORS.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What a body costs to send.
+pub(crate) fn cost(body: &Blob) -> usize {
+    // The first time it has yet to be written.
+    if is_passed(body) && body.made::<Share>().is_some() { STAND_IN } else { body.len() }
+}
+
+/// The stand-in for a body, if it is not to be copied to a worker.
+pub(crate) fn stand_in(body: &Blob) -> Option<Blob> {
+    if !is_passed(body) {
+        return None;
+    }
+    let share = body.make_once(|bytes| {
+        let budget = Budget::take(bytes.len() as u64)?;
+        Sealed::filled(bytes).map(|memory| Share { memory, _budget: budget }).ok()
+    })?;
+    Some(write(share.memory.place()))
+}
+
+fn is_passed(body: &Blob) -> bool {
+    body.is_shared() && body.len() >= LEAST && !IMPOSSIBLE.load(Ordering::Relaxed)
+}
+
+/// In a worker: the blob for a stand-in, or for what cannot be found an error for whoever reads it.
+pub(crate) fn found(body: &Blob) -> Option<Blob> {
+    read(body, parent()).map(|place| match Mapped::at(place) {
+        Ok(memory) => Blob::over(memory),
+        Err(error) => Blob::unavailable(format!("its shared memory cannot be used: {error}")),
+    })
+}
+
+fn parent() -> u32 {
+    std::os::unix::process::parent_id()
+}
+
+/// In a worker: which memory the arguments of a task are in.
+pub(crate) fn given<'b>(bodies: impl Iterator<Item = &'b Blob>) -> Vec<Place> {
+    bodies.filter_map(|body| body.memory::<Mapped>().map(Mapped::place)).collect()
+}
+
+/// In a worker: the stand-in for a result's body that is one of the arguments'.
+pub(crate) fn returned(body: &Blob, given: &[Place]) -> Option<Blob> {
+    let place = body.memory::<Mapped>()?.place();
+    given.contains(&place).then(|| write(place))
+}
+
+/// In the parent: the blob that a worker's stand-in names, among the arguments of the task.
+pub(crate) fn same<'b>(body: &Blob, mut given: impl Iterator<Item = &'b Blob>) -> Option<Blob> {
+    let place = read(body, std::process::id())?;
+    let is_it = |blob: &&Blob| blob.made::<Share>().is_some_and(|share| share.memory.place() == place);
+    Some(given.find(is_it).cloned().unwrap_or_else(|| Blob::unavailable("it was never given to its task")))
+}
+
+fn write(Place { fd, inode, length, .. }: Place) -> Blob {
+    let mut bytes = Vec::with_capacity(STAND_IN);
+    bytes.extend_from_slice(&inode.to_le_bytes());
+    bytes.extend_from_slice(&length.to_le_bytes());
+    bytes.extend_from_slice(&u64::from(fd).to_le_bytes());
+    bytes.into()
+}
+
+fn read(body: &Blob, pid: u32) -> Option<Place> {
+    let (numbers, []) = body.as_chunks::<8>() else { return None };
+    let [inode, length, fd] = numbers else { return None };
+    let fd = u32::try_from(u64::from_le_bytes(*fd)).unwrap_or(u32::MAX);
+    Some(Place { pid, fd, inode: u64::from_le_bytes(*inode), length: u64::from_le_bytes(*length) })
+}
+
+/// Memory by which a worker finds out whether it can be given any.
+pub(crate) struct Probe(Sealed);
+
+impl Probe {
+    pub(crate) fn new() -> io::Result<Self> {
+        Sealed::filled(b"?").map(Self)
+    }
+
+    pub(crate) fn numbers(&self) -> [u64; 2] {
+        let place = self.0.place();
+        [place.fd.into(), place.inode]
+    }
+}
+
+/// In a worker: why memory cannot be had from the parent, if it cannot.
+pub(crate) fn probe([fd, inode]: [u64; 2]) -> Option<String> {
+    let fd = u32::try_from(fd).unwrap_or(u32::MAX);
+    Mapped::at(Place { pid: parent(), fd, inode, length: 1 }).err().map(|error| error.to_string())
+}
+
+/// A worker has found that it cannot be given memory: from now on blobs are copied.
+pub(crate) fn is_impossible(why: &str) {
+    if !IMPOSSIBLE.swap(true, Ordering::Relaxed) {
+        log::warn!(target: "taskloom", "worker processes cannot look at this process's memory, so blobs are copied: {why}");
+    }
+}
