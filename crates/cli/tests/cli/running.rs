@@ -54,6 +54,18 @@ fn every_source_of_inputs_is_read_in_turn() {
 }
 
 #[test]
+fn options_of_inputs_and_output_are_those_of_exec() {
+    let folder = Folder::new().with("in.json", "[1, 2,\n3]").with("nul", "4\x005\0");
+    let ran = folder.run("run sleep_ms -q -k --only 2-4,6 -i in.json -0 --lines nul --arg 6").code(0).says_exactly("");
+    assert_eq!(ran.out, "2\n3\n4\n6\n");
+    folder.run("run sleep_ms --only 9 -i in.json").code(66).says("`--only` leaves none");
+    let ran = folder.run("run sleep_ms --range 0..3 -k -o out --json").code(0);
+    assert!(ran.out.lines().last().unwrap().contains("\"run-finished\""));
+    assert_eq!(std::fs::read_to_string(folder.path().join("out")).unwrap(), "0\n1\n2\n");
+    folder.run("run sleep_ms --range 0..3 -o out").code(2).says("help: `--force` overwrites it");
+}
+
+#[test]
 fn lines_become_what_the_argument_is() {
     let folder = Folder::new().with("numbers", "1\n2\n").with("objects", "{\"name\":\"x\",\"ms\":0}\n");
     assert_eq!(folder.run("run sleep_ms --lines numbers -k").code(0).out, "1\n2\n");

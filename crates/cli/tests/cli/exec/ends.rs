@@ -59,17 +59,15 @@ fn a_reader_that_goes_away_ends_the_run_quietly() {
 #[test]
 fn a_reader_that_goes_away_leaves_nobody_behind() {
     let folder = Folder::new();
-    let script = "echo $$; [ $0 = 0 ] || { echo $$ > pid; exec sleep 600; }";
-    let mut child = folder.exec_command("-j 2 --range 0..3", &["sh", "-c", script]).spawn().unwrap();
+    // The second command stays; the others print, one after the other.
+    let script = "[ $0 = 1 ] && { echo $$ > pid; exec sleep 600; }; sleep 0.01; echo $0";
+    let mut child = folder.exec_command("-j 2 --range 0..100000", &["sh", "-c", script]).spawn().unwrap();
     let mut results = BufReader::new(child.stdout.take().unwrap());
-    results.read_line(&mut String::new()).unwrap();
-    while std::fs::read_to_string(folder.path().join("pid")).map_or(true, |pid| pid.is_empty()) {
-        std::thread::yield_now();
+    while !std::fs::read_to_string(folder.path().join("pid")).is_ok_and(|pid| pid.ends_with('\n')) {
+        results.read_line(&mut String::new()).unwrap();
     }
     drop(results);
-    // Nothing is written that would fail until a command ends: that is what a signal is for.
-    std::process::Command::new("kill").arg(child.id().to_string()).status().unwrap();
-    child.wait().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(141));
     let pid = std::fs::read_to_string(folder.path().join("pid")).unwrap();
     assert!(!std::path::Path::new(&format!("/proc/{}", pid.trim())).exists());
 }

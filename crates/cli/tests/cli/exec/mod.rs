@@ -2,6 +2,7 @@
 
 mod ends;
 mod events;
+mod guide;
 mod inputs;
 mod limits;
 mod output;

@@ -126,7 +126,7 @@ fn the_second_signal_kills() {
 }
 
 #[test]
-fn the_third_signal_waits_for_nobody() {
+fn a_signal_ends_a_run_whose_output_nobody_reads() {
     // Nobody reads what the commands have printed, so it could never be written.
     let folder = Folder::new();
     let script = "yes | head -c 1000000; touch done.$0";
