@@ -161,3 +161,53 @@ pub(crate) fn is_impossible(why: &str) {
         log::warn!(target: "taskloom", "worker processes cannot look at this process's memory, so blobs are copied: {why}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blob(byte: u8, length: usize) -> Blob {
+        vec![byte; length].into()
+    }
+
+    /// One test, for it ends with what holds for the whole process.
+    #[test]
+    fn a_stand_in_means_one_blob_and_nobody_elses() {
+        let [one, other] = [blob(1, LEAST), blob(2, LEAST)];
+        assert_eq!(cost(&one), LEAST, "it has yet to be written");
+        let mark = stand_in(&one).unwrap();
+        assert_eq!((mark.len(), cost(&one)), (STAND_IN, STAND_IN));
+        assert_eq!(stand_in(&one).unwrap(), mark, "it is written once");
+        stand_in(&other).unwrap();
+        let given = [blob(3, 10), other.clone(), one.clone()];
+        assert_eq!(same(&mark, given.iter()).unwrap().as_ptr(), one.as_ptr());
+
+        // One of another task, and numbers that nobody has.
+        for (mark, given) in
+            [(&mark, &given[..2]), (&blob(7, STAND_IN), &given[..]), (&blob(255, STAND_IN), &given[..])]
+        {
+            let found = same(mark, given.iter()).unwrap();
+            assert!(found.is_empty() && found.memory::<Mapped>().is_none(), "{found:?}");
+        }
+        for length in [0, 16, 23, 25, 32, 1 << 15] {
+            assert!(same(&blob(7, length), given.iter()).is_none(), "{length} bytes are a body");
+        }
+
+        // Too small, and no blob's.
+        assert!(stand_in(&blob(1, LEAST - 1)).is_none());
+        assert!(found(&blob(7, STAND_IN)).unwrap().is_empty(), "there is no such memory");
+
+        is_impossible("for a test");
+        assert_eq!((stand_in(&one), cost(&one)), (None, LEAST));
+    }
+
+    #[test]
+    fn a_worker_finds_out_whether_it_can_be_given_memory() {
+        let sealed = Sealed::filled(b"?").unwrap();
+        let place = sealed.place();
+        // This process's parent has no such memory.
+        assert!(probe([place.fd.into(), place.inode]).is_some());
+        assert!(probe([u64::MAX, 0]).is_some());
+        assert_eq!(Mapped::at(place).unwrap().as_ref(), b"?");
+    }
+}

@@ -10,7 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use support::*;
-use taskloom_core::{Blob, Context, Policy, Retry, task};
+use taskloom_core::{Blob, Context, Policy, Retry, State, TrySubmitError, task};
 
 taskloom_procs::test_support!();
 
@@ -136,6 +136,24 @@ fn blobs_of_all_sizes_come_from_any_depth_and_are_the_same_when_they_return() {
         let returned = map[&2].as_ref().unwrap();
         for (returned, given) in returned.iter().zip(&many).filter(|(_, given)| !given.is_empty()) {
             assert_eq!(returned.as_ptr() == given.as_ptr(), given.len() >= MIB, "{returned:?}");
+        }
+    });
+}
+
+#[test]
+fn a_queue_counts_blobs_that_nobody_else_holds() {
+    let _alone = alone();
+    within(60, || {
+        let pool = taskloom_procs::pool().workers(1).queue_bytes(4 * MIB).build().unwrap();
+        let nap = pool.submit(nap::task(300)).unwrap();
+        eventually("it runs", || nap.state() == State::Running);
+        let blob = blob(1, 3 * MIB);
+        let same: Vec<_> = (0..10).map(|_| pool.try_submit(looked_at::task(blob.clone())).unwrap()).collect();
+        let own = || looked_at::task(blob.to_vec().into());
+        let first = pool.try_submit(own()).unwrap();
+        assert!(matches!(pool.try_submit(own()), Err(TrySubmitError::Full(_))), "6 MiB are held by the queue alone");
+        for handle in same.into_iter().chain([first]) {
+            assert_eq!(handle.join().unwrap().0, sum(&blob));
         }
     });
 }

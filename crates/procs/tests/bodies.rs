@@ -60,6 +60,39 @@ fn a_task_that_finds_no_room_comes_back_whole() {
     });
 }
 
+/// Most memory that this worker has ever had, after it got these bytes.
+#[task]
+fn most_held(bytes: Vec<u8>) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    assert!(bytes.iter().all(|&byte| byte == 7));
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+#[task]
+fn sevens(length: usize) -> Vec<u8> {
+    vec![7; length]
+}
+
+#[test]
+fn a_worker_holds_a_large_value_once() {
+    const MIB: u64 = 1 << 20;
+    within(60, || {
+        let large = vec![7; 64 * MIB as usize];
+        let pool = workers(1);
+        let before = pool.submit(most_held::task(Vec::new())).unwrap().join().unwrap();
+        // The kernel counts with a small error.
+        let argument = pool.submit(most_held::task(large.clone())).unwrap().join().unwrap() - before;
+        assert!((60 * MIB..72 * MIB).contains(&argument), "an argument took {} KiB", argument >> 10);
+        // Again, with another worker: what was highest once remains so.
+        let pool = workers(1);
+        let before = pool.submit(most_held::task(Vec::new())).unwrap().join().unwrap();
+        assert!(pool.submit(sevens::task(large.len())).unwrap().join().unwrap() == large);
+        let result = pool.submit(most_held::task(Vec::new())).unwrap().join().unwrap() - before;
+        assert!((60 * MIB..72 * MIB).contains(&result), "a result took {} KiB", result >> 10);
+    });
+}
+
 #[test]
 fn nested_bytes_arrive_as_they_were() {
     within(60, || {
