@@ -23,7 +23,7 @@ use crate::{
     lane::{Stage, pause},
     launch,
     line::{Line, Verdict, Vital},
-    os::poll::Bell,
+    os::{forked::Original, poll::Bell},
     share,
     wire::data,
 };
@@ -117,6 +117,7 @@ pub(crate) struct Config {
 pub(crate) struct Shared {
     pub(crate) hub: Hub,
     pub(crate) config: Config,
+    original: Original,
     books: Mutex<Books>,
     changed: Condvar,
     /// Wakes the supervisor.
@@ -137,6 +138,7 @@ impl Shared {
         Ok(Self {
             hub,
             config,
+            original: Original::new()?,
             books: Mutex::new(books),
             changed: Condvar::new(),
             bell: Bell::new()?,
@@ -157,7 +159,7 @@ impl Shared {
 
     /// In a forked copy of the pool's process the pool does nothing.
     pub(crate) fn is_foreign(&self) -> bool {
-        self.hub.is_foreign()
+        !self.original.is_here()
     }
 
     pub(crate) fn supervised_by(&self, thread: JoinHandle<()>) {

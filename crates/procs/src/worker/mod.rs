@@ -38,7 +38,9 @@ pub(crate) fn run(ticket: &Ticket) -> ! {
         os::process::kill_own_group();
     }
     let (ends, introduction) = Ends::new().unwrap_or_else(|error| give_up(&error.message));
-    let up = Arc::new(Up { sender: ends.up, parent: ticket.parent, own: std::process::id() });
+    let original = os::forked::Original::new()
+        .unwrap_or_else(|error| give_up(&format!("a worker cannot tell itself from a copy: {error}")));
+    let up = Arc::new(Up { sender: ends.up, parent: ticket.parent, original });
     chaos::enlist(up.sender.fd());
     let gate = Arc::new(gate::Gate::default());
     let control = {
@@ -104,14 +106,14 @@ fn give_up(message: &str) -> ! {
 pub(crate) struct Up {
     sender: Sender,
     parent: u32,
-    own: u32,
+    original: os::forked::Original,
 }
 
 impl Up {
     /// Whether this is not the worker but a copy of it, which a task made by a bare `fork`: it shares the
     /// channels, and what it says or reads there would be taken for the worker's.
     pub(crate) fn is_copy(&self) -> bool {
-        std::process::id() != self.own
+        !self.original.is_here()
     }
 
     /// Sends records. If that cannot be done any more, the process ends: nobody would hear of what it does.
