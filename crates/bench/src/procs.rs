@@ -26,7 +26,7 @@ pub(crate) fn round_trip(plan: &Plan) -> Result<Vec<Row>> {
     let ours = Contender::new("", trips, |n| one_by_one(&pool, n));
     let peers = [
         Contender::new("procspawn", trips / 2, |n| peer_one_by_one(&peer, n)).must(Bound::AtMost(0.1)),
-        Contender::new("shared memory, both spin", trips * 10, |n| spinning.run(n)).aim(Bound::AtMost(4.0)),
+        Contender::timed("shared memory, both spin", trips * 10, |n| Ok(spinning.run(n))).aim(Bound::AtMost(4.0)),
         Contender::new("a byte through two pipes", trips, |n| pipes.run(n)),
         Contender::new("ipc-channel, bare", trips / 2, |n| channels.run(n)),
         python::contender("Pool.apply", 1, trips / 5),

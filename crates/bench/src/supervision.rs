@@ -42,7 +42,8 @@ fn count(backend: &str, limits: &str, tasks: usize) -> Result<(f64, &'static str
     };
     ensure!(
         backend != "procs",
-        "{why_not:#}; and valgrind cannot count either: to a worker that it starts, /proc/self/exe is valgrind"
+        "{why_not:#}; and valgrind cannot count either: it does not know the system calls for a process's descriptor, \
+         and to a worker that it starts, /proc/self/exe is valgrind"
     );
     let count = callgrind(&run(few)).and_then(|less| Ok(each(callgrind(&run(tasks))?, less)));
     Ok((count.with_context(|| format!("{why_not:#}"))?, "callgrind"))
