@@ -5,7 +5,7 @@ use std::{sync::Mutex, time::Instant};
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
-use taskloom::{procs, task};
+use taskloom::{Blob, Pool, procs, task};
 
 use crate::{
     Plan,
@@ -31,6 +31,12 @@ struct Nested {
 #[task]
 fn nested_length(nested: Nested) -> usize {
     nested.bytes.len() + nested.name.len()
+}
+
+/// Looks at no more than its ends: the pages of the others are not the way there.
+#[task]
+fn blob_length(blob: Blob) -> usize {
+    blob.len() + usize::from(blob.first() != blob.last())
 }
 
 #[task]
@@ -74,7 +80,26 @@ pub(crate) fn large(plan: &Plan) -> Result<Vec<Row>> {
     });
     let peers = [owned_goals(from_channel), python::contender("Pool, result", SIZE, times)];
     rows.extend(in_turn("P4", "procs, 64 MiB result, Vec<u8>", unit, rounds, result, peers)?);
+
+    let filled =
+        Contender::timed("", times, |n| each(n, || Ok(vec![7; SIZE]), |bytes| passed(&pool, &Blob::from(bytes))));
+    let peers = [to_channel(&channels, SIZE, times).must(Bound::AtLeast(10.0)).no_aim()];
+    rows.extend(in_turn("P4", "procs, 64 MiB as Blob, made and passed", unit, rounds, filled, peers)?);
+
+    let [small, large] = [1 << 10, if plan.quick { 1 << 28 } else { 1 << 30 }].map(|size| Blob::from(vec![7; size]));
+    // Written for the workers once, and then passed on.
+    ensure!(passed(&pool, &large)?, "the blob arrives whole");
+    let passes = plan.tasks(2000);
+    let pass = |blob: &Blob, n: usize| each(n, || Ok(()), |()| passed(&pool, blob));
+    let what = format!("procs, Blob of {} MiB passed on", large.len() >> 20);
+    let ours = Contender::timed("", passes, |n| pass(&large, n));
+    let peers = [Contender::timed("Blob of 1 KiB", passes, |n| pass(&small, n)).aim(Bound::AtMost(1.2))];
+    rows.extend(in_turn("P4", &what, Unit::Time, rounds, ours, peers)?);
     Ok(rows)
+}
+
+fn passed(pool: &Pool<procs::Procs>, blob: &Blob) -> Result<bool> {
+    Ok(pool.submit(blob_length::task(blob.clone()))?.join()? == blob.len())
 }
 
 fn to_channel(channels: &Channels, size: usize, times: usize) -> Contender<'_> {

@@ -132,6 +132,11 @@ impl<'a> Contender<'a> {
         self
     }
 
+    pub(crate) fn no_aim(mut self) -> Self {
+        self.aim = None;
+        self
+    }
+
     pub(crate) fn aim(mut self, bound: Bound) -> Self {
         self.aim = Some(bound);
         self
