@@ -11,7 +11,7 @@ const USAGE: &str = "taskloom exec [OPTIONS] [::: INPUT...]... -- COMMAND [ARG..
 const PLACEHOLDERS: &str = "\
 Placeholders in COMMAND and ARGs (with none, the input becomes the last argument):
   {}      the input                 {#}     its number, from 1
-  {.}     without its extension     {slot}  a small number, unique among running commands
+  {.}     without its extension     {slot}  a number from 0, unique among running commands
   {/}     base name                 {name}  a field of a JSON input
   {//}    folder                    {1}     with several `:::`: the value from the first one
 
@@ -112,7 +112,7 @@ pub(crate) struct OutputArgs {
     /// Say nothing but what goes wrong
     #[arg(short, long)]
     pub(crate) quiet: bool,
-    /// Print events as JSON Lines
+    /// Print events as JSON Lines; what commands print is in them
     #[arg(long)]
     pub(crate) json: bool,
 }

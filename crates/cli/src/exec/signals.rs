@@ -14,7 +14,7 @@ use std::{
 
 use rustix::process::Signal;
 use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP},
+    consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP},
     flag,
     low_level::pipe,
 };
@@ -62,6 +62,10 @@ impl Signals {
             flag::register(number, seen.clone())?;
             pipe::register(number, wakes.try_clone()?)?;
             noted.push((seen, wish));
+        }
+        // Ended commands would leave no status to whoever ignores them; a handler, even an idle one, does not.
+        if ignored & (1 << (SIGCHLD - 1)) != 0 {
+            flag::register(SIGCHLD, Arc::default())?;
         }
         Ok(Self { noted, waker })
     }

@@ -1,14 +1,14 @@
 //! The thread that starts, watches and ends commands.
 
+mod settling;
+mod starting;
+
 use std::{
     collections::{BTreeSet, VecDeque},
     io,
-    os::{fd::AsFd, unix::process::ExitStatusExt},
+    os::fd::AsFd,
     process,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::AtomicUsize},
     time::{Duration, Instant},
 };
 
@@ -17,12 +17,11 @@ use rustix::{
     io::Errno,
     process::Signal,
 };
-use taskloom::JsonFault;
 
 use super::{
     bell::Bell,
-    command::{EndedBy, Job, Running, Started},
-    ending::{self, Ending, earliest},
+    command::{EndedBy, Job, Running},
+    ending::earliest,
     inbox::{Inbox, Item},
     memory::{self, Meter},
     plan::Plan,
@@ -32,12 +31,9 @@ use super::{
     template::Subject,
 };
 use crate::{
-    Stop,
-    args::OnBadInput,
-    exit,
+    Stop, exit,
     input::Input,
-    outcome::{Done, Status, Trouble},
-    printed::{Part, Printed},
+    outcome::Done,
     reader::{self, Credits},
     report::{End, Report},
     words,
@@ -45,17 +41,10 @@ use crate::{
 
 /// Inputs between reading and writing, at most.
 const WINDOW: usize = 4096;
-/// Files with output that wait to be written, at most: more would use up the descriptors.
-const MOST_HELD: usize = 128;
 /// How long commands have to end when nobody will see their output.
 const UNSEEN_GRACE: Duration = Duration::from_secs(1);
 /// How often memory is looked at, where it is limited.
 const MEMORY_LOOK: Duration = Duration::from_millis(50);
-/// How often it is looked whether there is memory for another command.
-const FREE_MEMORY_LOOK: Duration = Duration::from_millis(250);
-/// How much of an input is kept while it runs, to be shown.
-const KEPT: usize = 200;
-
 /// Runs all of it; the exit code.
 pub(super) fn run(plan: Plan, report: Report) -> Result<u8, Stop> {
     let cannot =
@@ -326,191 +315,6 @@ impl Supervisor {
         }
     }
 
-    fn start_more(&mut self) {
-        while self.stopping.is_none() && self.has_room() {
-            let Some(job) = self.next_job() else { return };
-            if !self.has_memory() {
-                self.returned.push_front(job);
-                return;
-            }
-            self.start(job);
-        }
-    }
-
-    /// What is to be started next, if anything can be.
-    fn next_job(&mut self) -> Option<Job> {
-        if let Some(job) = self.returned.pop_front() {
-            return Some(job);
-        }
-        let now = Instant::now();
-        if let Some(at) = self.waiting.iter().position(|(at, ..)| *at <= now) {
-            let (_, mut job, _) = self.waiting.swap_remove(at);
-            job.attempt += 1;
-            return Some(job);
-        }
-        // What has been started before must be able to go on; so only new ones wait for room.
-        if self.held_files.load(Ordering::Relaxed) >= MOST_HELD {
-            self.reporter.wake_me();
-            if self.held_files.load(Ordering::Relaxed) >= MOST_HELD {
-                return None;
-            }
-        }
-        while !self.input_ended {
-            match self.inbox.take()? {
-                Item::Input(number, input, Ok(subject)) => {
-                    self.read += 1;
-                    self.taken += 1;
-                    return Some(Job {
-                        turn: self.taken,
-                        number,
-                        origin: input.origin,
-                        shown: words::shown(&String::from_utf8_lossy(&subject.whole()), KEPT),
-                        in_bytes: input.text.len(),
-                        subject,
-                        attempt: 1,
-                    });
-                }
-                Item::Input(_, input, Err(fault)) => self.bad_input(&input, fault),
-                Item::End(end) => {
-                    self.input_ended = true;
-                    if let Err(stop) = end {
-                        self.bad = Some(stop);
-                    }
-                }
-            }
-        }
-        None
-    }
-
-    fn bad_input(&mut self, input: &Input, fault: JsonFault) {
-        let bad = self.plan.feed.bad(input, fault);
-        if self.plan.feed.on_bad_input == OnBadInput::Skip {
-            self.skipped += 1;
-            return self.reporter.say(Word::Skipped(bad));
-        }
-        self.bad = Some(bad.stop("exec"));
-        // What has started is finished; nothing more is read.
-        self.input_ended = true;
-        self.credits.close();
-        self.inbox.close();
-        self.reporter.say(Word::Bad(bad));
-    }
-
-    /// Whether there is as much free memory as there has to be before another command starts.
-    fn has_memory(&mut self) -> bool {
-        let Some(least) = self.plan.limits.min_free_memory else { return true };
-        let free = memory::free();
-        if free.is_none_or(|free| free >= least) {
-            self.short_of_memory = None;
-            return true;
-        }
-        if self.short_of_memory.is_none() {
-            self.reporter.say(Word::Remark("waiting for free memory, as --min-free-memory says".to_owned()));
-        }
-        self.short_of_memory = Some(Instant::now() + FREE_MEMORY_LOOK);
-        false
-    }
-
-    fn start(&mut self, job: Job) {
-        let slot = self.free.pop_first().unwrap_or_else(|| {
-            self.running.push(None);
-            self.running.len() - 1
-        });
-        match Started::new(&self.plan, &job, slot) {
-            Ok(started) => self.running[slot] = Some(Running::new(&self.plan, job, started)),
-            Err(error) => {
-                self.free.insert(slot);
-                // Too many processes or descriptors: those that run will give theirs back.
-                if is_for_want_of_room(&error) && self.count_running() > 0 {
-                    self.crowded = true;
-                    self.returned.push_front(job);
-                    return;
-                }
-                let mut done = blank(&job, Some(slot));
-                (done.status, done.trouble) = (Status::Fail, Some(ending::not_started(&error)));
-                self.settle(job, done);
-            }
-        }
-    }
-
-    /// Takes a command that has ended out of its slot.
-    fn bury(&mut self, slot: usize) {
-        let Some(mut running) = self.running[slot].take() else { return };
-        self.free.insert(slot);
-        self.crowded = false;
-        let status = running.process.reap();
-        let wall = running.started.elapsed();
-        let Running { job, files, started, ended_by, killed, .. } = running;
-        let mut done = blank(&job, Some(slot));
-        done.start = Some(started.saturating_duration_since(self.start));
-        (done.wall, done.cpu) = (Some(wall), self.meter.lap());
-        (done.status, done.trouble) = match status {
-            Ok(status) => {
-                let by_kill = ended_by.is_none() && status.signal() == Some(9);
-                let kernel_killed = by_kill && self.meter.was_killed_for_memory();
-                Ending { status, ended_by, killed, kernel_killed }.judge(&self.plan.limits)
-            }
-            // Somebody else has reaped it.
-            Err(error) => (Status::Lost, Some(Trouble::plain(format!("its end was not seen: {error}")))),
-        };
-        match files.map(|(stdout, stderr)| self.printed(stdout, stderr)).transpose() {
-            Ok(printed) => done.printed = printed,
-            Err(error) => self.output_failed(no_file(&error)),
-        }
-        if self.plan.ungroup && self.is_reader_gone(&done) {
-            return self.output_failed(Stop::new(exit::READER_GONE, "reader-gone", ""));
-        }
-        self.settle(job, done);
-    }
-
-    fn printed(&self, stdout: std::fs::File, stderr: std::fs::File) -> io::Result<Printed> {
-        let count = &self.held_files;
-        Ok(Printed { stdout: Part::of(stdout, count)?, stderr: Part::of(stderr, count)? })
-    }
-
-    /// A command that wrote directly died of a closed pipe, and it is ours that is closed.
-    fn is_reader_gone(&self, done: &Done) -> bool {
-        let of_pipe = done.trouble.as_ref().is_some_and(|trouble| trouble.record["signal"] == 13);
-        let stdout = io::stdout();
-        let mut fds = [PollFd::from_borrowed_fd(stdout.as_fd(), PollFlags::empty())];
-        of_pipe && poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok() && !fds[0].revents().is_empty()
-    }
-
-    /// An attempt has an outcome: there is another one, or it is the input's.
-    fn settle(&mut self, job: Job, mut done: Done) {
-        let retry = &self.plan.limits.retry;
-        let kind = ending::kind(done.status);
-        if self.stopping.is_none()
-            && let Some(after) = retry.wait_after(kind, job.attempt, job.number)
-        {
-            let mut told = blank(&job, None);
-            (told.status, told.wall) = (done.status, done.wall);
-            told.trouble = done.trouble.clone();
-            self.reporter.say(Word::Retrying(told, after));
-            self.waiting.push((Instant::now() + after, job, done));
-            return;
-        }
-        if let (Some(trouble), Some((before, after))) = (&mut done.trouble, &self.plan.again)
-            && !matches!(done.status, Status::Fail | Status::Cancelled)
-        {
-            trouble.details.push(format!("again, alone: {before} {} {after}", job.number));
-        }
-        self.deliver(job.turn, done);
-    }
-
-    fn deliver(&mut self, turn: u64, done: Done) {
-        if done.status != Status::Cancelled {
-            self.done += 1;
-            self.failed += usize::from(done.status != Status::Ok);
-        }
-        self.reporter.say(Word::Done(turn, done));
-        let max_fail = self.plan.limits.max_fail;
-        if self.stopping.is_none() && max_fail.is_reached(self.failed, self.done, self.plan.feed.total) {
-            let grace = self.plan.limits.grace;
-            self.stop(Why::Failures, max_fail.now.then_some((Signal::TERM, grace)));
-        }
-    }
-
     /// The last words, which may take as long as their reader likes; signals are heard all the same.
     fn finish(mut self) -> Result<u8, Stop> {
         let end = match self.stopping.take() {
@@ -541,28 +345,4 @@ impl Supervisor {
 
 fn nothing_to_do() -> Stop {
     Stop::new(exit::NO_INPUT, "no-input", "there is no input").help("`--allow-empty` makes that no error")
-}
-
-/// What is known of an attempt before it has an outcome.
-fn blank(job: &Job, slot: Option<usize>) -> Done {
-    Done {
-        number: job.number,
-        origin: job.origin,
-        shown: job.shown.clone(),
-        in_bytes: job.in_bytes,
-        status: Status::Ok,
-        result: None,
-        printed: None,
-        trouble: None,
-        attempt: job.attempt,
-        worker: slot.and_then(|slot| u32::try_from(slot).ok()),
-        start: None,
-        wall: None,
-        cpu: None,
-    }
-}
-
-fn is_for_want_of_room(error: &io::Error) -> bool {
-    let room = [Errno::AGAIN, Errno::MFILE, Errno::NFILE, Errno::NOMEM];
-    error.raw_os_error().is_some_and(|code| room.contains(&Errno::from_raw_os_error(code)))
 }

@@ -63,7 +63,7 @@ impl Report {
         if self.lost > 0 {
             let to = self.results.as_ref().or(self.events.as_ref()).map_or("", |output| output.name());
             let held = done.saturating_sub(self.lost);
-            note += &format!("; {to} holds at most {held} complete results, {} were lost", self.lost);
+            note += &format!("; {to} holds at most {held} complete results, {} or more were lost", self.lost);
         }
         let stop = stop.note(note);
         // Events may still have a reader, when it is a file of results that is full.
