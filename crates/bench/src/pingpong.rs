@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use ipc_channel::ipc::{self, IpcOneShotServer, IpcReceiver, IpcSender};
 
-use crate::limits::SharedWord;
+use crate::{compare::median, limits::SharedWord};
 
 /// Tells the other side to end.
 const END: u32 = u32::MAX;
@@ -55,23 +55,25 @@ impl Spinning {
         Ok(spinning)
     }
 
-    /// Seconds of so many trips, by the fastest part of them: with others at work one side may not be running, and that
-    /// is no limit.
+    /// Seconds of so many trips, by the median of parts of them: with others at work one side may not be running for a
+    /// while, and that is no limit.
     pub(crate) fn run(&self, trips: usize) -> f64 {
         const PARTS: usize = 50;
         let word = self.word.get();
         let part = trips.div_ceil(PARTS);
-        let times = (0..PARTS).map(|_| {
-            let start = Instant::now();
-            for _ in 0..part {
-                word.store(1, Ordering::Release);
-                while word.load(Ordering::Acquire) != 0 {
-                    hint::spin_loop();
+        let times: Vec<_> = (0..PARTS)
+            .map(|_| {
+                let start = Instant::now();
+                for _ in 0..part {
+                    word.store(1, Ordering::Release);
+                    while word.load(Ordering::Acquire) != 0 {
+                        hint::spin_loop();
+                    }
                 }
-            }
-            start.elapsed().as_secs_f64() / part as f64
-        });
-        times.fold(f64::INFINITY, f64::min) * trips as f64
+                start.elapsed().as_secs_f64() / part as f64
+            })
+            .collect();
+        median(&times).unwrap_or_default() * trips as f64
     }
 }
 
