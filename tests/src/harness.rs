@@ -219,6 +219,13 @@ harness!(Inline, inline::Inline, false, inline::pool(), "Tasks run at submission
 harness!(CheckedInline, inline::Inline, true, inline::pool().checked(true), "Tasks run at submission, through bytes.");
 harness!(Threads, threads::Threads, false, threads::pool(), "Tasks run on threads.");
 harness!(Procs, procs::Procs, false, procs::pool(), "Tasks run in worker processes.");
+harness!(
+    PlainProcs,
+    procs::Procs,
+    false,
+    procs::pool().shared_memory(false),
+    "Tasks run in worker processes, which are reached through sockets alone."
+);
 harness!(CheckedThreads, threads::Threads, true, threads::pool().checked(true), "Tasks run on threads, through bytes.");
 
 /// Whether what a task takes and gives goes through bytes.

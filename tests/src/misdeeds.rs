@@ -127,6 +127,18 @@ pub fn write_garbage_to_sockets() {
     write_to_sockets(&[0xa5; 4096]);
 }
 
+/// Overwrites all memory that the process shares with others.
+pub fn overwrite_shared_memory() {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    for line in maps.lines().filter(|line| line.contains("rw-s") && line.contains("/memfd:")) {
+        let range = line.split_whitespace().next().and_then(|range| range.split_once('-'));
+        let Some((start, end)) = range else { continue };
+        let [start, end] = [start, end].map(|at| usize::from_str_radix(at, 16).expect("a number"));
+        // SAFETY: the range is mapped, and can be written to; what is there is somebody else's, and that is the misdeed.
+        unsafe { std::ptr::write_bytes(start as *mut u8, 0xa5, end - start) };
+    }
+}
+
 /// Writes a packet to every socket of the process.
 pub fn write_to_sockets(packet: &[u8]) {
     for descriptor in descriptors() {

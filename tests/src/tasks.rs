@@ -559,7 +559,7 @@ pub enum Misdeed {
     QuickExit(i32),
     /// Closes all descriptors.
     CloseAll,
-    /// Writes to all sockets.
+    /// Writes to all sockets, and over all shared memory.
     Garbage,
     /// Reads from the terminal, or whatever is its standard input.
     ReadInput,
@@ -576,7 +576,12 @@ pub fn commits(misdeed: Misdeed) -> u64 {
         Misdeed::Exit(code) => std::process::exit(code),
         Misdeed::QuickExit(code) => misdeeds::quick_exit(code),
         Misdeed::CloseAll => misdeeds::close_all_descriptors(),
-        Misdeed::Garbage => misdeeds::write_garbage_to_sockets(),
+        Misdeed::Garbage => {
+            // What others have said is heard first.
+            thread::sleep(Duration::from_millis(20));
+            misdeeds::write_garbage_to_sockets();
+            misdeeds::overwrite_shared_memory();
+        }
         Misdeed::ReadInput => return read_input(),
     }
     0

@@ -38,6 +38,11 @@ pub trait Backend: Send + Sync + 'static {
     /// Stops the job that task `id` belongs to, as far as `how` says. Returns at once; does nothing
     /// if it is not here any more.
     fn stop(&self, id: u64, how: Stop);
+    /// A caller is about to wait for a task of this backend: for a moment, and until `is_done`, its thread may bring outcomes
+    /// home. It may hold any lock of the program: no code of anybody else's may run here.
+    fn attend(&self, is_done: &dyn Fn() -> bool) {
+        let _ = is_done;
+    }
     /// Changes the number of workers, which is at least one. Returns at once: whoever is too many leaves when idle.
     ///
     /// # Errors

@@ -42,7 +42,7 @@ impl<T> Handle<T> {
     /// If the outcome has been taken already, by `try_join` or `join_timeout`.
     pub fn join(self) -> Result<T, TaskError> {
         self.help();
-        park::wait_until(None, |waker| self.node.poll(0, waker))?;
+        self.wait_until(None)?;
         self.node.take(0).unwrap_or(Err(TaskError::Closed))
     }
 
@@ -71,10 +71,15 @@ impl<T> Handle<T> {
     }
 
     fn join_until(&mut self, until: Option<Instant>) -> Option<Result<T, TaskError>> {
-        match park::wait_until(until, |waker| self.node.poll(0, waker)) {
+        match self.wait_until(until) {
             Ok(_) => self.node.take(0),
             Err(error) => Some(Err(error)),
         }
+    }
+
+    fn wait_until(&self, until: Option<Instant>) -> Result<bool, TaskError> {
+        let backend = &*self.node.head().core.backend;
+        park::wait_until(until, Some(backend), |waker| self.node.poll(0, waker))
     }
 
     /// Runs the task in place of waiting for it, where that is safe: on a worker of its own pool,

@@ -277,7 +277,8 @@ impl<I: Iterator<Item: IntoTask<M>>, M, B: ?Sized> Iterator for Map<I, M, B> {
             }
             let mut outcome = None;
             let flight = &mut self.flight;
-            let waited = park::wait_until(None, |waker| {
+            let core = flight.packer.core.clone();
+            let waited = park::wait_until(None, Some(&*core.backend), |waker| {
                 outcome = flight.take(waker);
                 outcome.is_some()
             });

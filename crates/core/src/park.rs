@@ -8,7 +8,7 @@
 
 use std::{sync::Arc, task::Waker, time::Instant};
 
-use crate::{ambient, error::TaskError, parker::Parker, spin::Spin, worker::Worker};
+use crate::{ambient, backend::Backend, error::TaskError, parker::Parker, spin::Spin, worker::Worker};
 
 thread_local! {
     static SPIN: Spin = Spin::new();
@@ -19,16 +19,27 @@ thread_local! {
 }
 
 /// Waits until `ready` says so, or until the time has come. `ready` registers the waker wherever
-/// something may change. Whether it became ready.
+/// something may change. Whether it became ready. The backend whose tasks are waited for, where there is one, may use
+/// this thread for a moment before it sleeps.
 ///
 /// # Errors
 /// If this thread is a worker and no other can take its place meanwhile.
-pub(crate) fn wait_until(until: Option<Instant>, mut ready: impl FnMut(&Waker) -> bool) -> Result<bool, TaskError> {
+pub(crate) fn wait_until(
+    until: Option<Instant>,
+    backend: Option<&dyn Backend>,
+    mut ready: impl FnMut(&Waker) -> bool,
+) -> Result<bool, TaskError> {
     // Not inside `with`: wakers and hooks run other code that may wait too.
     let (parker, waker) = PARKER.with(Clone::clone);
     parker.lower();
     if ready(&waker) {
         return Ok(true);
+    }
+    if let Some(backend) = backend {
+        backend.attend(&|| parker.is_woken());
+        if ready(&waker) {
+            return Ok(true);
+        }
     }
     let _lent = Lent::new()?;
     loop {

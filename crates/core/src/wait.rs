@@ -65,7 +65,7 @@ pub fn wait<W: Waitable>(handles: impl IntoIterator<Item = W>, until: Until, lim
     };
     if limit.is_none_or(|limit| !limit.is_zero()) {
         // Nobody to take this worker's place: what is known now is the answer.
-        let _ = park::wait_until(deadline, &mut look);
+        let _ = park::wait_until(deadline, None, &mut look);
     }
     let (done, pending) = (0..handles.len()).partition(|&at| handles[at].poll_finished(Waker::noop()));
     Waited { done, pending }
@@ -161,7 +161,7 @@ impl<W: Waitable> Iterator for AsCompleted<W> {
     fn next(&mut self) -> Option<W> {
         while self.pending > 0 {
             let mut next = None;
-            let waited = park::wait_until(self.deadline, |waker| {
+            let waited = park::wait_until(self.deadline, None, |waker| {
                 next = self.ready.pop(waker);
                 next.is_some()
             });

@@ -150,7 +150,7 @@ impl Next {
                     // No other thread runs it, least of all the clock's. Whoever ends it meanwhile ends the wait.
                     let until = Instant::now().checked_add(after);
                     // On a worker whose place nobody can take there is no pause.
-                    let _ = park::wait_until(until, |waker| work.poll(item, waker));
+                    let _ = park::wait_until(until, None, |waker| work.poll(item, waker));
                     job.resubmit()
                 } else {
                     clock::submit_later(job, work.head().core.hub.id(), after)

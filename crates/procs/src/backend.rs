@@ -13,7 +13,7 @@ use std::{
 
 use taskloom_core::{
     Backend, Capabilities, Job, Payload, Shutdown, Stop, TaskError,
-    backend_api::{Hub, Init},
+    backend_api::{Hub, Init, Spin},
 };
 
 use crate::{
@@ -24,6 +24,7 @@ use crate::{
     launch,
     line::{Line, Verdict, Vital},
     os::{forked::Original, poll::Bell},
+    reader::Hearing,
     share,
     wire::data,
 };
@@ -87,6 +88,12 @@ impl Backend for Procs {
         self.shared.resize(workers)
     }
 
+    fn attend(&self, is_done: &dyn Fn() -> bool) {
+        if !self.shared.is_foreign() {
+            self.shared.attend(is_done);
+        }
+    }
+
     fn shutdown(&self, how: Shutdown) {
         self.shared.shutdown(how);
     }
@@ -110,6 +117,7 @@ pub(crate) struct Config {
     pub(crate) environment: Vec<(OsString, OsString)>,
     pub(crate) directory: Option<PathBuf>,
     pub(crate) umask: Option<u32>,
+    pub(crate) shared_memory: bool,
     pub(crate) one_shot: bool,
 }
 
@@ -120,11 +128,19 @@ pub(crate) struct Shared {
     original: Original,
     books: Mutex<Books>,
     changed: Condvar,
+    crowd: Mutex<Crowd>,
     /// Wakes the supervisor.
     pub(crate) bell: Bell,
     supervisor: Mutex<Option<JoinHandle<()>>>,
     /// How the last worker of a one-shot pool ended.
     last: Mutex<Option<Arc<Vital>>>,
+}
+
+/// Workers that can be heard by whoever waits for a task.
+#[derive(Default)]
+struct Crowd {
+    hearings: Vec<Arc<Hearing>>,
+    spin: Spin,
 }
 
 thread_local! {
@@ -141,10 +157,41 @@ impl Shared {
             original: Original::new()?,
             books: Mutex::new(books),
             changed: Condvar::new(),
+            crowd: Mutex::default(),
             bell: Bell::new()?,
             supervisor: Mutex::default(),
             last: Mutex::default(),
         })
+    }
+
+    /// A worker can be heard from now on.
+    pub(crate) fn hear(&self, hearing: &Arc<Hearing>) {
+        self.crowd().hearings.push(hearing.clone());
+    }
+
+    pub(crate) fn hear_no_more(&self, hearing: &Arc<Hearing>) {
+        self.crowd().hearings.retain(|other| !Arc::ptr_eq(other, hearing));
+    }
+
+    /// Hears all workers for a moment, in place of their readers' threads, until `is_done`: a caller that waits is awake
+    /// already, and need not be woken.
+    fn attend(self: &Arc<Self>, is_done: &dyn Fn() -> bool) {
+        // Whoever does so already does it for all.
+        let Ok(crowd) = self.crowd.try_lock() else { return };
+        let Crowd { hearings, spin } = &*crowd;
+        if hearings.is_empty() || !spin.pays() {
+            return;
+        }
+        spin.look(|| {
+            hearings.iter().for_each(|hearing| hearing.attend(self));
+            is_done()
+        });
+        hearings.iter().for_each(|hearing| hearing.leave());
+    }
+
+    fn crowd(&self) -> MutexGuard<'_, Crowd> {
+        // Nothing panics while it holds this lock.
+        self.crowd.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Marks this thread as one of the pool's own.

@@ -26,19 +26,27 @@ pub struct Builder {
     settings: Settings,
     start_timeout: Duration,
     grace: Option<Duration>,
+    shared_memory: bool,
     one_shot: bool,
 }
 
 impl Default for Builder {
     fn default() -> Self {
-        Self { settings: Settings::default(), start_timeout: Duration::from_secs(10), grace: None, one_shot: false }
+        Self {
+            settings: Settings::default(),
+            start_timeout: Duration::from_secs(10),
+            grace: None,
+            shared_memory: true,
+            one_shot: false,
+        }
     }
 }
 
 impl Builder {
     /// One worker that ends with its first task.
     pub(crate) fn one_shot() -> Self {
-        Self { one_shot: true, ..Self::default() }.workers(1)
+        // Rings are not worth their making for one task.
+        Self { one_shot: true, shared_memory: false, ..Self::default() }.workers(1)
     }
 
     taskloom_core::pool_options!();
@@ -59,6 +67,14 @@ impl Builder {
         self
     }
 
+    /// Whether tasks and results go through memory that is shared with the workers, which is many times quicker than
+    /// through sockets. True by default; where a worker cannot have such memory it gets a socket all the same.
+    #[must_use]
+    pub fn shared_memory(mut self, shared: bool) -> Self {
+        self.shared_memory = shared;
+        self
+    }
+
     /// Starts the workers, and waits until each has run the initialiser.
     ///
     /// Workers run this program with the environment, the directory and the umask that it has now;
@@ -69,7 +85,7 @@ impl Builder {
     /// not called), or a worker cannot be started; [`TaskError::Exhausted`] if pools are nested too
     /// deeply; whatever the initialiser fails with.
     pub fn build(self) -> Result<Pool<Procs>, TaskError> {
-        let Self { mut settings, start_timeout, grace, one_shot } = self;
+        let Self { mut settings, start_timeout, grace, shared_memory, one_shot } = self;
         if let Some(grace) = grace {
             settings.drop_grace = grace;
         }
@@ -93,6 +109,7 @@ impl Builder {
             environment: std::env::vars_os().filter(|(name, _)| name != entry::TICKET).collect(),
             directory: std::env::current_dir().ok(),
             umask: os::process::umask(),
+            shared_memory,
             one_shot,
         };
         let failed = |error: std::io::Error| {

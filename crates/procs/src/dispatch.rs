@@ -21,9 +21,6 @@ use crate::{
     wire::{Control, Rare, Record},
 };
 
-/// Most bytes that a worker has not read: more does not fit into a socket whatever the size of the messages.
-const MOST_BYTES: usize = 32 * 1024;
-
 /// How long a worker that has sent garbage has for what it has begun.
 const ACCUSED_TIME: Duration = Duration::from_millis(100);
 
@@ -96,8 +93,8 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Whether sending it may take until the worker reads. What is more than [`MOST_BYTES`] goes to a
-    /// worker that has read everything, so that one packet finds room.
+    /// Whether sending it may take until the worker reads. What is more than a worker's [`Capacity`](crate::lane::Capacity)
+    /// goes to one that has read everything, so that one packet finds room.
     pub(crate) fn is_large(&self) -> bool {
         self.jobs.iter().map(|(_, job)| weight(job)).sum::<usize>() > PART
     }
@@ -153,12 +150,13 @@ impl Books {
         // What is in the queue is for all workers.
         let mut room = lane.room(most).min(self.queue.len().div_ceil(ready) as u32);
         let mut left = lane.duty.left(most);
+        let most_bytes = line.capacity().bytes;
         let duty = &mut lane.duty;
         let mut bytes = duty.unread.iter().map(|(_, bytes)| bytes).sum::<usize>();
         let mut sent = 0;
         while let Some(job) = self.queue.front() {
             let alone = idle.is_some() && jobs.is_empty();
-            let fits = room > 0 && bytes + weight(job) <= MOST_BYTES;
+            let fits = room > 0 && bytes + weight(job) <= most_bytes;
             if left == 0 || !alone && !fits {
                 break;
             }
@@ -330,16 +328,15 @@ impl Books {
                     duty.begun += 1;
                     duty.running = Some(Running { token, item, since: now });
                 }
-                &Record::Done { token, item, .. } => {
+                &Record::Done { token, item, took, .. } => {
                     let duty = &mut lane.duty;
                     let running = duty.running.filter(|running| running.item() == (token, item));
-                    let running =
-                        running.ok_or_else(|| nonsense(format!("item {item} of job {token} does not run")))?;
+                    running.ok_or_else(|| nonsense(format!("item {item} of job {token} does not run")))?;
                     duty.running = None;
                     // They may be due in an hour.
                     let is_void = |kill: &Kill| kill.worker == worker && kill.only_if == Some((token, item));
                     self.kills.retain(|kill| kill.condemned || !is_void(kill));
-                    let time = (now - running.since).as_secs_f64();
+                    let time = took.as_secs_f64();
                     duty.pace = Some(duty.pace.map_or(time, |pace| pace + 0.3 * (time - pace)));
                 }
                 &Record::End { token } => {

@@ -24,11 +24,12 @@ use crate::{
     dispatch::Phase,
     entry::Calling,
     lane::{Lane, Stage},
-    line::{Line, Output, Vital},
+    line::{Down, Line, Output, Vital},
+    message::Message,
     os::{counted::most_held, memory::OomKills, process::Child},
-    reader::{self, Started},
+    reader::{self, Started, Up},
     stderr::Tail,
-    transport::{Message, Receiver, Sender, pair},
+    transport::{Receiver, Sender, pair},
     wire::{self, Greeting, Rare, Record, Records},
 };
 
@@ -86,7 +87,7 @@ impl Dice {
                         long.hand_over(out);
                     }
                     let outcome = if self.below(3) == 0 { Err(TaskError::Cancelled) } else { Ok(()) };
-                    (outcome, Metrics::default())
+                    (outcome, Metrics::default(), Duration::ZERO)
                 }),
             }
         }
@@ -140,9 +141,8 @@ fn no_message_panics_or_takes_more_memory_than_its_size_explains() {
     let mut dice = Dice(1);
     let (mut read, mut refused, mut dearest) = (0, 0, 0);
     for _ in 0..150_000 {
-        let mut message = dice.hostile();
-        let (good, most) = most_held(|| Record::read_all(&mut message).is_ok());
-        let message = message.bytes;
+        let Message { bytes: message, bodies } = dice.hostile();
+        let (good, most) = most_held(|| Record::read_all(&message, bodies).is_ok());
         assert!(most <= PER_CLAIM + PER_BYTE * message.len(), "{most} bytes for {message:02x?}");
         let (_, most) = most_held(|| wire::decode::<Greeting>(&message).is_ok());
         assert!(most <= PER_CLAIM + PER_BYTE * message.len(), "{most} bytes for {message:02x?}, as a greeting");
@@ -165,10 +165,12 @@ fn large_messages_of_tiny_parts_take_memory_in_proportion() {
     let mut returned = Records::rare(&Rare::Returned(Vec::new())).bytes;
     returned.pop();
     returned.extend([0xc0, 0x84, 0x3d].into_iter().chain(std::iter::repeat_n(1, 2_000_000)));
-    for mut message in [ends.take(), causes.into(), returned.into()] {
-        let (records, most) = most_held(|| Record::read_all(&mut message).map(|records| records.len()));
+    for message in [ends.take(), causes.into(), returned.into()] {
+        let size = message.size();
+        let Message { bytes, bodies } = message;
+        let (records, most) = most_held(|| Record::read_all(&bytes, bodies).map(|records| records.len()));
         assert!(records.is_ok(), "{records:?}");
-        assert!(most <= PER_CLAIM + PER_BYTE * message.size(), "{most} bytes for {}", message.size());
+        assert!(most <= PER_CLAIM + PER_BYTE * size, "{most} bytes for {size}");
     }
 }
 
@@ -217,16 +219,18 @@ impl Game {
             environment: Vec::new(),
             directory: None,
             umask: None,
+            shared_memory: false,
             one_shot: false,
         };
         let shared = Arc::new(Shared::new(Hub::new(Settings::default()), config).unwrap());
         shared.books().phase = Phase::Open;
         let pool = Pool::new(shared.hub.clone(), Procs::new(shared.clone()));
         let [(data, data_ear), (control, control_ear), (up, heard)] = [pair(), pair(), pair()];
-        vital.listen([heard.fd(), data.fd(), control.fd()]);
-        let line = Arc::new(Line::new(vital.clone(), data, control));
+        vital.listen(&[heard.fd(), data.fd(), control.fd()], None);
+        let line = Arc::new(Line::new(vital.clone(), Down::Plain(data), control));
         let (listening, about) = (shared.clone(), vital.clone());
-        let reader = thread::spawn(move || reader::run(&listening, &about, || Ok(Started { line, up: heard })));
+        let reader =
+            thread::spawn(move || reader::run(&listening, &about, || Ok(Started { line, up: Up::Plain(heard) })));
         let reader = Some(reader);
         Self { shared, pool, vital, up, _ears: [data_ear, control_ear], _input: process.stdin.take(), reader }
     }
@@ -324,7 +328,8 @@ fn all_items_that_are_to_be_stopped_are_and_kills_end_with_their_item() {
     let orders = &mut Vec::new();
     books.book(&line, &[Record::Started { token: 0, item: 0 }], orders).unwrap();
     assert_eq!(books.kills.iter().filter_map(|kill| kill.only_if).collect::<Vec<_>>(), [(0, 0)]);
-    let done = Record::Done { token: 0, item: 0, outcome: Ok(Encoded::from(&b""[..])), metrics: Metrics::default() };
+    let (took, outcome) = (Duration::ZERO, Ok(Encoded::from(&b""[..])));
+    let done = Record::Done { token: 0, item: 0, took, outcome, metrics: Metrics::default() };
     books.book(&line, &[done], orders).unwrap();
     assert!(books.kills.is_empty(), "nobody waits an hour for nothing");
     drop(books);

@@ -8,9 +8,19 @@ use std::{
 
 use crate::{dispatch::Order, line::Line, wire::Control};
 
-/// Most items that wait inside one worker, and most messages it has not read.
-const MOST_WAITING: u32 = 64;
-const MOST_UNREAD: usize = 32;
+/// How much may wait for one worker.
+pub(crate) struct Capacity {
+    /// Most items inside it that have not begun.
+    items: u32,
+    /// Most messages that it has not read, and most bytes: so much finds room at once whatever the size of the messages.
+    messages: usize,
+    pub(crate) bytes: usize,
+}
+
+/// A socket takes no more; and to recall much is no less work than to send it.
+pub(crate) const PLAIN: Capacity = Capacity { items: 64, messages: 32, bytes: 32 << 10 };
+/// Who is heard now and then needs more to do until then.
+pub(crate) const FAST: Capacity = Capacity { items: 1024, messages: 1024, bytes: 64 << 10 };
 /// How much work may wait inside a worker, by the time its tasks took lately. Longer tasks do not
 /// wait there at all: they stay in the queue, from where any worker takes them.
 const WAITING_TIME: f64 = 0.004;
@@ -137,13 +147,13 @@ impl Lane {
     /// How many more items the worker may get now, if its life is `most` tasks long.
     pub(crate) fn room(&self, most: Option<u64>) -> u32 {
         let duty = &self.duty;
-        if self.line().is_none() || duty.sending || duty.retiring || self.unwanted {
-            return 0;
-        }
+        let Some(line) = self.line().filter(|_| !(duty.sending || duty.retiring || self.unwanted)) else { return 0 };
+        let capacity = line.capacity();
+        let depth = duty.depth(capacity);
         let room = if duty.is_idle() {
-            duty.depth().max(1)
-        } else if duty.waiting() * 2 < duty.depth() && duty.unread.len() < MOST_UNREAD {
-            duty.depth() - duty.waiting()
+            depth.max(1)
+        } else if duty.waiting() * 2 < depth && duty.unread.len() < capacity.messages {
+            depth - duty.waiting()
         } else {
             0
         };
@@ -222,8 +232,8 @@ impl Duty {
     }
 
     /// How many items may wait behind the one that runs.
-    fn depth(&self) -> u32 {
-        self.pace.map_or(0, |pace| (WAITING_TIME / pace.max(1e-9)).min(MOST_WAITING.into()) as u32)
+    fn depth(&self, capacity: &Capacity) -> u32 {
+        self.pace.map_or(0, |pace| (WAITING_TIME / pace.max(1e-9)).min(capacity.items.into()) as u32)
     }
 
     /// How many more tasks it may be sent in a life of `most` tasks.

@@ -3,7 +3,10 @@
 use std::{
     fs::File,
     io::{self, Read},
-    os::{fd::AsFd, unix::process::CommandExt},
+    os::{
+        fd::{AsFd, RawFd},
+        unix::process::CommandExt,
+    },
     process::{Command, Stdio},
     sync::{Arc, atomic::Ordering},
     thread,
@@ -16,12 +19,14 @@ use crate::{
     capture::Capture,
     chaos::{self, Point},
     entry::{self, Calling, Ticket},
-    line::{Line, Output, Vital},
+    fast::{self, Rings},
+    line::{Down, Line, Output, Vital},
+    message::Message,
     os::{self, process::Child},
-    reader::{self, Started},
+    reader::{self, Started, Up},
     share::{self, Probe},
     stderr::{Tail, Tee},
-    transport::{Lines, Received, Receiver, Server, in_process},
+    transport::{Lines, Received, Receiver, Sender, Server, in_process},
     wire::{self, Greeting, Rare, Record, Terms, Welcome},
 };
 
@@ -167,9 +172,10 @@ fn take_in(shared: &Shared, vital: &Arc<Vital>, server: Server, token: &str) -> 
         let _ = data.send(wire::encode(&Welcome::Refused));
     })?;
     vital.greeted.store(true, Ordering::Relaxed);
-    vital.listen([up.fd(), data.fd(), control.fd()]);
+    vital.listen(&[up.fd(), data.fd(), control.fd()], None);
     // Its descriptor is open until the worker is ready. If there is none now, there is none for blobs.
     let probe = Probe::new();
+    let rings = rings(shared);
     let terms = Terms {
         pool: shared.hub.id(),
         worker: vital.worker,
@@ -184,6 +190,7 @@ fn take_in(shared: &Shared, vital: &Arc<Vital>, server: Server, token: &str) -> 
             .settings()
             .memory_limit
             .map(|limit| limit / 2)),
+        rings: rings.as_ref().map(|(_, file)| fast::number(file)),
         init: shared
             .config
             .init
@@ -193,12 +200,44 @@ fn take_in(shared: &Shared, vital: &Arc<Vital>, server: Server, token: &str) -> 
     };
     // If it cannot be sent, the worker is gone: the next lines say so.
     let _ = data.send(wire::encode(&Welcome::Terms(terms)));
+    let (data, mut up) = take_lane(vital, rings, data, up, control.fd())?;
     let line = Arc::new(Line::new(vital.clone(), data, control));
-    let outcome = wait_until_ready(shared, &line, &up);
+    let outcome = wait_until_ready(shared, &line, &mut up);
     if outcome.is_err() {
         vital.listen_no_more();
     }
     outcome.map(|()| Started { line, up })
+}
+
+/// Memory for the fast lane, if it is wanted and can be had.
+fn rings(shared: &Shared) -> Option<(Rings, File)> {
+    let rings = shared.config.shared_memory.then(Rings::create)?;
+    rings.inspect_err(|error| log::debug!(target: "taskloom", "no memory can be shared with a worker: {error}")).ok()
+}
+
+/// Goes over to the rings, if there are any and the worker has them too.
+fn take_lane(
+    vital: &Vital,
+    rings: Option<(Rings, File)>,
+    data: Sender,
+    up: Receiver,
+    control: RawFd,
+) -> Result<(Down, Up), TaskError> {
+    let Some((rings, _file)) = rings else { return Ok((Down::Plain(data), Up::Plain(up))) };
+    let answer = receive(&up)?;
+    let records = read(&answer)?;
+    match &records[..] {
+        [Record::Rare(Rare::Rings(Ok(())))] => {
+            let (sender, receiver, fate) = rings.parents();
+            vital.listen(&[control], Some(fate));
+            Ok((Down::Fast(sender), Up::Fast(receiver)))
+        }
+        [Record::Rare(Rare::Rings(Err(why)))] => {
+            log::debug!(target: "taskloom", "worker {} cannot have shared memory: {why}", vital.worker);
+            Ok((Down::Plain(data), Up::Plain(up)))
+        }
+        _ => Err(StartError::new("a worker did not say whether it has its rings").into()),
+    }
 }
 
 /// Compares both sides; every difference is told with both values.
@@ -225,16 +264,34 @@ fn check(greeting: &[u8], vital: &Vital, token: &str) -> Result<(), TaskError> {
     })
 }
 
-fn wait_until_ready(shared: &Shared, line: &Arc<Line>, up: &Receiver) -> Result<(), TaskError> {
+fn receive(plain: &Receiver) -> Result<Message, StartError> {
+    match plain.receive() {
+        Received::Message(message) => Ok(message),
+        Received::Garbage(what) => Err(StartError::new(format!("a worker began with {what}"))),
+        Received::End => Err(gone()),
+    }
+}
+
+fn gone() -> StartError {
+    StartError::new("a worker ended before it was ready")
+}
+
+fn read(message: &Message) -> Result<Vec<Record<'_>>, StartError> {
+    // What a worker says of itself has no bodies.
+    Record::read_all(&message.bytes, Vec::new())
+        .map_err(|fault| StartError::new(format!("a worker began with garbage: {fault}")))
+}
+
+fn wait_until_ready(shared: &Shared, line: &Arc<Line>, up: &mut Up) -> Result<(), TaskError> {
     loop {
-        let mut message = match up.receive() {
-            Received::Message(message) => message,
-            Received::Garbage(what) => return Err(StartError::new(format!("a worker began with {what}")).into()),
-            Received::End => return Err(StartError::new("a worker ended before it was ready").into()),
+        let message = match up {
+            Up::Plain(plain) => receive(plain)?,
+            Up::Fast(fast) => fast
+                .receive(|| {})
+                .map_err(|trouble| StartError::new(format!("a worker began with garbage: {trouble:?}")))?
+                .ok_or_else(gone)?,
         };
-        let records = Record::read_all(&mut message)
-            .map_err(|fault| StartError::new(format!("a worker began with garbage: {fault}")))?;
-        for record in records {
+        for record in read(&message)? {
             match record {
                 Record::Rare(Rare::Ready) => return Ok(()),
                 Record::Rare(Rare::InitFailed(error)) => return Err(error),

@@ -53,6 +53,10 @@ mod share;
 mod stderr;
 mod supervisor;
 
+mod fast;
+mod message;
+mod ring;
+mod sync;
 mod transport;
 mod wire;
 mod worker;

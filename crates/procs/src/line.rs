@@ -19,13 +19,16 @@ use taskloom_core::Job;
 use crate::{
     capture::Capture,
     entry,
+    fast::{self, Fate},
+    lane::{self, Capacity},
+    message::Message,
     os::{
         self,
         memory::OomKills,
         process::{Child, Doing},
     },
     stderr::Tail,
-    transport::{Message, Sender},
+    transport::Sender,
     wire::{self, Control},
 };
 
@@ -59,7 +62,9 @@ pub(crate) enum Output {
 struct VitalState {
     exit: Option<Exit>,
     /// The descriptors of the channels, while they are open.
-    channels: Option<[RawFd; 3]>,
+    channels: Vec<RawFd>,
+    /// The rings, if it has any.
+    fate: Option<Fate>,
     verdict: Verdict,
 }
 
@@ -132,18 +137,24 @@ impl Vital {
         Some(self.peak_memory.load(Ordering::Relaxed)).filter(|&peak| peak > 0)
     }
 
-    /// From now on the worker's death ends these streams; at once if it is dead.
-    pub(crate) fn listen(&self, channels: [RawFd; 3]) {
+    /// From now on the worker's death ends these streams, and no others; at once if it is dead.
+    pub(crate) fn listen(&self, channels: &[RawFd], fate: Option<Fate>) {
         let mut state = self.lock();
-        state.channels = Some(channels);
+        state.channels = channels.to_vec();
+        state.fate = fate;
         if state.exit.is_some() {
-            channels.into_iter().for_each(os::socket::end_of_stream);
+            state.end_streams();
         }
     }
 
     /// The descriptors are about to be closed.
     pub(crate) fn listen_no_more(&self) {
-        self.lock().channels = None;
+        self.lock().channels.clear();
+    }
+
+    /// What the worker itself has noted as begun last: what is known where its rings cannot be read any more.
+    pub(crate) fn begun(&self) -> Option<(u64, u32)> {
+        self.lock().fate.as_ref()?.begun()
     }
 
     /// Sends a signal to the worker's process group, if the worker lives.
@@ -198,7 +209,7 @@ impl Vital {
             Some(_) => Verdict::default(),
         };
         state.exit = Some(Exit { status, cpu, verdict });
-        state.channels.into_iter().flatten().for_each(os::socket::end_of_stream);
+        state.end_streams();
         drop(state);
         self.ended.notify_all();
         true
@@ -225,10 +236,23 @@ impl Vital {
     }
 }
 
+impl VitalState {
+    fn end_streams(&self) {
+        self.channels.iter().copied().for_each(os::socket::end_of_stream);
+        self.fate.iter().for_each(Fate::end);
+    }
+}
+
+/// How jobs go to a worker.
+pub(crate) enum Down {
+    Plain(Sender),
+    Fast(fast::Sender),
+}
+
 /// A worker that is ready: where its messages go, and the jobs it has.
 pub(crate) struct Line {
     pub(crate) vital: Arc<Vital>,
-    data: Sender,
+    data: Down,
     control: Sender,
     jobs: Mutex<Jobs>,
     writer: Mutex<Option<Writer>>,
@@ -266,7 +290,7 @@ impl Writer {
 const LOG_BATCH: u32 = 64;
 
 impl Line {
-    pub(crate) fn new(vital: Arc<Vital>, data: Sender, control: Sender) -> Self {
+    pub(crate) fn new(vital: Arc<Vital>, data: Down, control: Sender) -> Self {
         Self { vital, data, control, jobs: Mutex::default(), writer: Mutex::default(), delivered: AtomicU32::new(0) }
     }
 
@@ -276,7 +300,19 @@ impl Line {
 
     /// Sends on the data channel. That it fails is no news: the worker's end comes by another way.
     pub(crate) fn send(&self, message: impl Into<Message>) {
-        let _ = self.data.send(message);
+        let message = message.into();
+        let _ = match &self.data {
+            Down::Plain(plain) => plain.send(message),
+            Down::Fast(fast) => fast.send(&message.bytes, &message.bodies, true),
+        };
+    }
+
+    /// How much may wait for it in there.
+    pub(crate) fn capacity(&self) -> &'static Capacity {
+        match self.data {
+            Down::Plain(_) => &lane::PLAIN,
+            Down::Fast(_) => &lane::FAST,
+        }
     }
 
     /// Sends an order; small, and always read soon.
@@ -328,14 +364,14 @@ impl Line {
         self.jobs().jobs.push_front((token, job));
     }
 
-    /// All jobs; none can be added any more.
-    pub(crate) fn close(&self) -> Vec<Job> {
+    /// All jobs with their tokens; none can be added any more.
+    pub(crate) fn close(&self) -> Vec<(u64, Job)> {
         let mut jobs = self.jobs();
         jobs.closed = true;
         let mut all: Vec<_> = std::mem::take(&mut jobs.jobs).into();
         drop(jobs);
         all.sort_by_key(|(token, _)| *token);
-        all.into_iter().map(|(_, job)| job).collect()
+        all
     }
 
     /// A log record of this worker has been delivered.

@@ -2,7 +2,11 @@
 //!
 //! The only thread that touches the jobs of a worker, so that a death finds none of them in other hands.
 
-use std::{os::unix::process::ExitStatusExt, sync::Arc, time::Duration};
+use std::{
+    os::unix::process::ExitStatusExt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use taskloom_core::{Death, Event, Job, Metrics, StartError, TaskError, backend_api::LogRecord};
 
@@ -11,8 +15,11 @@ use crate::{
     capture::Capture,
     chaos::{self, Point},
     dispatch::Nonsense,
+    fast::{self, Came, Trouble},
     lane::Stage,
     line::{Exit, Line, Vital},
+    message::Message,
+    ring::{Broken, EAGER, LAZY},
     share,
     transport::{Received, Receiver},
     wire::{Rare, Record},
@@ -27,10 +34,22 @@ const MOST_WASTED: u32 = 16;
 /// How long a worker that has closed its channel has for its end.
 const CLOSED_TIME: Duration = Duration::from_millis(500);
 
+/// After how long whoever has just heard something looks again by itself.
+const NAP: Duration = Duration::from_micros(200);
+
+/// Most messages that are booked at once: meanwhile nobody else reaches the books.
+const MOST_AT_ONCE: usize = 64;
+
 /// A worker that is ready.
 pub(crate) struct Started {
     pub(crate) line: Arc<Line>,
-    pub(crate) up: Receiver,
+    pub(crate) up: Up,
+}
+
+/// How a worker is heard.
+pub(crate) enum Up {
+    Plain(Receiver),
+    Fast(fast::Receiver),
 }
 
 /// The life of a reader.
@@ -40,6 +59,12 @@ pub(crate) fn run(shared: &Arc<Shared>, vital: &Arc<Vital>, take_in: impl FnOnce
             vital.sample();
             // What the initialiser has printed is no task's.
             let _ = vital.capture().map(Capture::rest);
+            let by_anybody = matches!(up, Up::Fast(_));
+            let hearing = Arc::new(Hearing::new(line.clone(), up));
+            // The reader of a plain channel keeps its ears to itself while it waits.
+            if by_anybody {
+                shared.hear(&hearing);
+            }
             let mut books = shared.books();
             if let Some(lane) = books.lanes.get_mut(vital.slot as usize) {
                 lane.occupy(line.clone());
@@ -48,13 +73,11 @@ pub(crate) fn run(shared: &Arc<Shared>, vital: &Arc<Vital>, take_in: impl FnOnce
             shared.hub.emit(|| Event::worker_started(vital.worker, vital.pid()));
             shared.announce();
             shared.pump();
-            let mut reader = Reader { shared, line, current: None, task: None, culprit: None };
-            reader.listen(&up);
+            hearing.listen(shared);
             let exit = vital.wait();
+            shared.hear_no_more(&hearing);
             vital.listen_no_more();
-            drop(up);
-            let told = reader.ended_as_told(&exit);
-            reader.settle(&exit);
+            let told = hearing.settle(shared, &exit);
             // What one that ended in good order has left behind, its tasks meant to.
             if !told {
                 vital.hunt();
@@ -85,69 +108,226 @@ fn describe(error: StartError, vital: &Vital, exit: &Exit, lines: Vec<String>) -
     error.status(status).stderr(lines)
 }
 
-struct Reader<'a> {
-    shared: &'a Arc<Shared>,
+/// A worker that is heard: by its reader's thread, or, over the fast lane, by whoever waits for a task and has nothing
+/// better to do. One at a time.
+pub(crate) struct Hearing {
     line: Arc<Line>,
+    ears: Mutex<Ears>,
+}
+
+struct Ears {
+    up: Up,
     /// The job that the worker is at.
     current: Option<(u64, Job)>,
     /// The task that runs.
     task: Option<u64>,
     /// The item that ran when the worker said what no worker says, and what that was.
     culprit: Option<((u64, u32), String)>,
+    /// Its rings cannot be read any more.
+    deaf: bool,
+    /// Messages that have been received and not heard, and where each ends.
+    messages: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Hearing {
+    fn new(line: Arc<Line>, up: Up) -> Self {
+        let ears =
+            Ears { up, current: None, task: None, culprit: None, deaf: false, messages: Vec::new(), ends: Vec::new() };
+        Self { line, ears: Mutex::new(ears) }
+    }
+
+    /// Hears the worker until nothing more can come from it.
+    fn listen(&self, shared: &Arc<Shared>) {
+        let bed = match &self.ears().up {
+            Up::Plain(_) => None,
+            Up::Fast(fast) => Some(fast.bed()),
+        };
+        let Some(bed) = bed else { return self.reader(shared, &mut self.ears()).listen_to_channel() };
+        loop {
+            let mut ears = self.ears();
+            let mut heard = false;
+            while self.reader(shared, &mut ears).listen_to_ring() {
+                heard = true;
+            }
+            let Ears { up: Up::Fast(up), deaf, .. } = &mut *ears else { return };
+            if *deaf || up.has_ended() && !up.has_some() {
+                return;
+            }
+            // Much comes just now: it is cheaper for both to look again in a moment than to be woken by each message.
+            let (tone, limit) = if heard { (LAZY, Some(NAP)) } else { (EAGER, None) };
+            let quiet = up.set_bell(tone).unwrap_or(false);
+            drop(ears);
+            if quiet {
+                bed.rest(tone, limit);
+            }
+        }
+    }
+
+    /// Hears what is there, unless somebody else does just now. From here until [`leave`](Self::leave) the
+    /// reader's own thread is not woken.
+    pub(crate) fn attend(&self, shared: &Arc<Shared>) {
+        let Ok(mut ears) = self.ears.try_lock() else { return };
+        let Ears { up: Up::Fast(up), deaf: false, .. } = &mut *ears else { return };
+        up.silence();
+        if up.has_some() {
+            self.reader(shared, &mut ears).listen_to_ring();
+        }
+    }
+
+    /// From now on the reader's thread is woken again.
+    pub(crate) fn leave(&self) {
+        // Who hears it just now sets the bell itself when it is done.
+        let Ok(mut ears) = self.ears.try_lock() else { return };
+        let Up::Fast(up) = &mut ears.up else { return };
+        if !up.set_bell(EAGER).unwrap_or(false) {
+            // More has come, and may go on coming for ever.
+            up.bed().wake();
+        }
+    }
+
+    /// The worker is dead, and everything it said has been heard. Whether it ended as it was told.
+    fn settle(&self, shared: &Arc<Shared>, exit: &Exit) -> bool {
+        let mut ears = self.ears();
+        let told = ears.ended_as_told(exit);
+        self.reader(shared, &mut ears).settle(exit);
+        told
+    }
+
+    fn reader<'a>(&'a self, shared: &'a Arc<Shared>, ears: &'a mut Ears) -> Reader<'a> {
+        Reader { shared, line: &self.line, ears }
+    }
+
+    fn ears(&self) -> MutexGuard<'_, Ears> {
+        // Nothing panics while it holds this lock.
+        self.ears.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ears {
+    fn ended_as_told(&self, exit: &Exit) -> bool {
+        self.task.is_none() && exit.status.is_some_and(|status| status.success())
+    }
+}
+
+struct Reader<'a> {
+    shared: &'a Arc<Shared>,
+    line: &'a Arc<Line>,
+    ears: &'a mut Ears,
 }
 
 impl Reader<'_> {
-    /// Hears the worker until nothing more can come from it.
-    fn listen(&mut self, up: &Receiver) {
+    fn listen_to_channel(mut self) {
         loop {
-            let mut message = match up.receive() {
-                Received::Message(message) => message,
-                Received::Garbage(what) => {
-                    self.accuse(&what);
-                    continue;
+            let Up::Plain(up) = &self.ears.up else { return };
+            match up.receive() {
+                Received::Message(message) => {
+                    self.hear(message);
+                    self.shared.pump();
                 }
+                Received::Garbage(what) => self.accuse(&what),
                 Received::End => {
                     if self.line.vital.exit().is_none() {
                         self.shared.kill_later(self.line.worker(), CLOSED_TIME, "it had closed its channel");
                     }
                     return;
                 }
-            };
-            chaos::on(Point::Received, &self.line.vital);
-            let records = match Record::read_all(&mut message) {
-                Ok(records) => records,
-                Err(fault) => {
-                    self.accuse(&fault.to_string());
-                    continue;
-                }
-            };
-            let mut orders = Vec::new();
-            let mut books = self.shared.books();
-            let kills = books.kills.len();
-            let mut lies = Vec::new();
-            let mut at = 0;
-            while let Err(Nonsense { at: lie, what }) = books.book(&self.line, &records[at..], &mut orders) {
-                lies.push((at + lie, what));
-                at += lie + 1;
             }
-            let urgent = books.kills.len() > kills || books.has_kill_due(self.line.worker());
-            drop(books);
-            chaos::on(Point::Booked, &self.line.vital);
-            if let Some((_, what)) = lies.first() {
-                self.accuse(what);
+        }
+    }
+
+    /// Hears what is there, up to a large heap. Whether that was anything.
+    fn listen_to_ring(&mut self) -> bool {
+        let Ears { up: Up::Fast(up), messages, ends, deaf, .. } = &mut *self.ears else { return false };
+        if *deaf {
+            return false;
+        }
+        let mut last = Ok(Came::Small);
+        while matches!(last, Ok(Came::Small)) && ends.len() < MOST_AT_ONCE {
+            last = up.try_receive(messages);
+            if matches!(last, Ok(Came::Small)) {
+                ends.push(messages.len());
             }
-            for (at, record) in records.into_iter().enumerate() {
-                // What a liar says may be true: a body that has begun must not begin again.
-                let is_lie = lies.binary_search_by_key(&at, |(lie, _)| *lie).is_ok();
-                if !is_lie || matches!(record, Record::Started { .. }) {
-                    self.follow(record);
-                }
+        }
+        let heard = !self.ears.ends.is_empty() || !matches!(last, Ok(Came::Nothing));
+        self.hear_small();
+        match last {
+            Ok(Came::Small | Came::Nothing) => {}
+            Ok(Came::Large(message)) => self.hear(message),
+            Err(Trouble::Garbage(what)) => self.accuse(&what),
+            Err(Trouble::Broken(Broken(what))) => {
+                self.ears.deaf = true;
+                self.line.vital.kill(format!("it sent garbage: {what}"));
             }
-            carry_out(orders);
-            if urgent {
-                self.shared.bell.ring();
-            }
+        }
+        if heard {
             self.shared.pump();
+        }
+        heard
+    }
+
+    /// Books the small messages that have been received, and does what they mean.
+    fn hear_small(&mut self) {
+        if self.ears.ends.is_empty() {
+            return;
+        }
+        chaos::on(Point::Received, &self.line.vital);
+        let mut messages = std::mem::take(&mut self.ears.messages);
+        let mut ends = std::mem::take(&mut self.ears.ends);
+        let mut records = Vec::new();
+        let mut start = 0;
+        for end in ends.drain(..) {
+            match Record::read_all(&messages[start..end], Vec::new()) {
+                Ok(more) => records.extend(more),
+                Err(fault) => {
+                    self.act(std::mem::take(&mut records));
+                    self.accuse(&fault.to_string());
+                }
+            }
+            start = end;
+        }
+        self.act(records);
+        // Room for as many again.
+        messages.clear();
+        self.ears.messages = messages;
+        self.ears.ends = ends;
+    }
+
+    /// Books a message, and does what it means.
+    fn hear(&mut self, message: Message) {
+        chaos::on(Point::Received, &self.line.vital);
+        match Record::read_all(&message.bytes, message.bodies) {
+            Ok(records) => self.act(records),
+            Err(fault) => self.accuse(&fault.to_string()),
+        }
+    }
+
+    fn act(&mut self, records: Vec<Record<'_>>) {
+        let mut orders = Vec::new();
+        let mut books = self.shared.books();
+        let kills = books.kills.len();
+        let mut lies = Vec::new();
+        let mut at = 0;
+        while let Err(Nonsense { at: lie, what }) = books.book(self.line, &records[at..], &mut orders) {
+            lies.push((at + lie, what));
+            at += lie + 1;
+        }
+        let urgent = books.kills.len() > kills || books.has_kill_due(self.line.worker());
+        drop(books);
+        chaos::on(Point::Booked, &self.line.vital);
+        if let Some((_, what)) = lies.first() {
+            self.accuse(what);
+        }
+        for (at, record) in records.into_iter().enumerate() {
+            // What a liar says may be true: a body that has begun must not begin again.
+            let is_lie = lies.binary_search_by_key(&at, |(lie, _)| *lie).is_ok();
+            if !is_lie || matches!(record, Record::Started { .. }) {
+                self.follow(record);
+            }
+        }
+        carry_out(orders);
+        if urgent {
+            self.shared.bell.ring();
         }
     }
 
@@ -159,7 +339,7 @@ impl Reader<'_> {
         let (culprit, orders) = books.accuse(self.line.worker(), verdict.clone());
         drop(books);
         if let Some(item) = culprit {
-            self.culprit.get_or_insert((item, verdict));
+            self.ears.culprit.get_or_insert((item, verdict));
         }
         carry_out(orders);
         self.shared.bell.ring();
@@ -172,13 +352,13 @@ impl Reader<'_> {
                 let worker = self.line.worker();
                 if let Some(job) = self.job(token) {
                     job.started(item, worker);
-                    self.task = Some(job_task(job, item));
+                    self.ears.task = Some(job_task(job, item));
                 }
             }
-            Record::Done { token, item, outcome, metrics } => {
-                self.task = None;
+            Record::Done { token, item, outcome, metrics, .. } => {
+                self.ears.task = None;
                 // The death of its worker is the culprit's outcome.
-                let believed = self.culprit.as_ref().is_none_or(|(culprit, _)| *culprit != (token, item));
+                let believed = self.ears.culprit.as_ref().is_none_or(|(culprit, _)| *culprit != (token, item));
                 if let Some(job) = self.job(token).filter(|_| believed) {
                     let outcome = outcome.map(|mut output| {
                         output.exchange(|body| share::same(body, job.bodies(item)));
@@ -190,8 +370,9 @@ impl Reader<'_> {
             Record::End { token } => {
                 let over = self.job(token).map(|job| job.is_over());
                 if over == Some(true) {
-                    self.current = None;
-                } else if over == Some(false) && self.culprit.as_ref().is_none_or(|((culprit, _), _)| *culprit != token)
+                    self.ears.current = None;
+                } else if over == Some(false)
+                    && self.ears.culprit.as_ref().is_none_or(|((culprit, _), _)| *culprit != token)
                 {
                     // It stays where the worker's death finds it; as the culprit's does.
                     self.accuse("a job ended with items that did not");
@@ -206,7 +387,7 @@ impl Reader<'_> {
             Rare::Returned(returned) => {
                 let mut back: Vec<(u64, Job)> = Vec::new();
                 for (token, from) in returned {
-                    let rest = match &mut self.current {
+                    let rest = match &mut self.ears.current {
                         Some((current, job)) if *current == token => job.returned(from.min(job.len())),
                         _ => self.line.take(token).and_then(|mut job| {
                             let rest = job.returned(from.min(job.len()));
@@ -221,11 +402,11 @@ impl Reader<'_> {
             }
             Rare::Progress { task, done, total } => {
                 // A thread that a task left behind may still report: nobody expects that.
-                if self.task == Some(task) {
+                if self.ears.task == Some(task) {
                     self.shared.hub.emit(|| Event::progress(task, done, total));
                 }
             }
-            Rare::Log(record) => pass_on(self.shared, &self.line, record),
+            Rare::Log(record) => pass_on(self.shared, self.line, record),
             Rare::Printed { token, item, stdout, stderr } => {
                 let output = self.line.vital.capture().map(|capture| capture.take(stdout, stderr));
                 if let Some((job, output)) = self.job(token).zip(output) {
@@ -233,7 +414,8 @@ impl Reader<'_> {
                 }
             }
             // Said once and heard already, or booked and nothing else.
-            Rare::Ready
+            Rare::Rings(_)
+            | Rare::Ready
             | Rare::InitFailed(_)
             | Rare::Unshared(_)
             | Rare::Leaving
@@ -244,22 +426,19 @@ impl Reader<'_> {
 
     /// The job with this token, taken from the worker's others.
     fn job(&mut self, token: u64) -> Option<&mut Job> {
-        if self.current.as_ref().is_none_or(|(current, _)| *current != token) {
+        if self.ears.current.as_ref().is_none_or(|(current, _)| *current != token) {
             let job = self.line.take(token)?;
-            if let Some((before, job)) = self.current.replace((token, job)) {
+            if let Some((before, job)) = self.ears.current.replace((token, job)) {
                 self.line.put_back(before, job);
             }
         }
-        self.current.as_mut().map(|(_, job)| job)
-    }
-
-    fn ended_as_told(&self, exit: &Exit) -> bool {
-        self.task.is_none() && exit.status.is_some_and(|status| status.success())
+        self.ears.current.as_mut().map(|(_, job)| job)
     }
 
     /// The worker is dead, and everything it said has been heard.
     fn settle(mut self, exit: &Exit) {
-        let vital = &self.line.vital;
+        let line = self.line.clone();
+        let vital = &line.vital;
         chaos::on(Point::Settle, vital);
         let stderr = vital.last_lines();
         let mut death = death(vital, exit);
@@ -274,17 +453,17 @@ impl Reader<'_> {
         drop(books);
         let running = duty.and_then(|duty| duty.running);
         death.wall = running.map(|running| running.since.elapsed()).unwrap_or_default();
-        if let (Some(capture), Some(running), Some((token, job))) = (vital.capture(), running, &self.current)
+        if let (Some(capture), Some(running), Some((token, job))) = (vital.capture(), running, &self.ears.current)
             && running.token == *token
         {
             job.output(running.item, capture.rest());
         }
         self.shared.announce();
-        let how = if self.ended_as_told(exit) { String::new() } else { death.how() };
+        let how = if self.ears.ended_as_told(exit) { String::new() } else { death.how() };
         self.shared.hub.emit(|| Event::worker_ended(vital.worker, vital.pid(), how));
 
         // Whatever the worker died of in the end, by another task perhaps.
-        if let Some(((token, item), verdict)) = self.culprit.take()
+        if let Some(((token, item), verdict)) = self.ears.culprit.take()
             && let Some(job) = self.job(token)
         {
             let mut death = death.clone();
@@ -293,7 +472,7 @@ impl Reader<'_> {
             job.reply(item, Err(TaskError::Crashed(Box::new(death))), Metrics::default());
         }
         let ended_with_pool = closing && exit.verdict.text == POOL_ENDS;
-        let current = self.current.take().map(|(_, job)| job);
+        let current = self.ears.current.take();
         let blame = |attempt| {
             if ended_with_pool {
                 return TaskError::Cancelled;
@@ -307,9 +486,18 @@ impl Reader<'_> {
             }
         };
         let mut rest = Vec::new();
+        // What it said last could not be read; but it has noted what it has begun.
+        let unheard = if self.ears.deaf { vital.begun() } else { None };
         // If nothing ran, the first in line may be what no worker survives being sent.
-        let mut suspected = running.is_none() && !ended_with_pool;
-        for job in current.into_iter().chain(self.line.close()) {
+        let mut suspected = running.is_none() && unheard.is_none() && !ended_with_pool;
+        for (token, job) in current.into_iter().chain(self.line.close()) {
+            match unheard {
+                Some((begun, item)) if token == begun => {
+                    job.started(item.min(job.len().saturating_sub(1)), vital.worker)
+                }
+                Some((begun, _)) if token < begun => job.started(job.len().saturating_sub(1), vital.worker),
+                _ => {}
+            }
             let Some(mut job) = job.died(blame) else { continue };
             if std::mem::take(&mut suspected) && job.wasted() > MOST_WASTED {
                 rest.extend(job.split(1));

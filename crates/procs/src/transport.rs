@@ -16,8 +16,6 @@
 //! stream itself. And it hides its descriptors, but not from `{:?}`, where they come from; the version is
 //! pinned, and a test says so if that changes.
 
-mod begun;
-
 use std::{
     cell::RefCell,
     fmt::Debug,
@@ -31,49 +29,19 @@ use std::{
 use ipc_channel::ipc::{self, IpcBytesReceiver, IpcBytesSender, IpcOneShotServer, IpcSender};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
-use taskloom_core::{Blob, Payload, StartError};
+use taskloom_core::StartError;
 
-use crate::{chaos, os};
-use begun::{Begun, Progress};
+use crate::{
+    chaos,
+    message::{Begun, Message, Progress, packets},
+    os,
+};
 
 /// Longest part of a message: well below what ipc-channel puts into one packet (212,448 bytes). A
 /// packet of this size goes into an empty socket at once.
 pub(crate) const PART: usize = 128 * 1024;
 /// Bytes of a packet beyond its part, at most.
 const OVERHEAD: usize = 64;
-
-/// What goes through a channel: bytes, and bodies that they speak of, in order.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Message {
-    pub(crate) bytes: Vec<u8>,
-    /// Sent from where they are, and received into memory of their own: neither side copies them otherwise.
-    pub(crate) bodies: Vec<Blob>,
-}
-
-impl From<Vec<u8>> for Message {
-    fn from(bytes: Vec<u8>) -> Self {
-        Self { bytes, bodies: Vec::new() }
-    }
-}
-
-impl From<Payload> for Message {
-    fn from(payload: Payload) -> Self {
-        let (bytes, bodies) = payload.into_parts();
-        Self { bytes, bodies }
-    }
-}
-
-impl Message {
-    /// All bytes of it.
-    pub(crate) fn size(&self) -> usize {
-        self.bytes.len() + self.bodies.iter().map(|body| body.len()).sum::<usize>()
-    }
-}
-
-/// The last byte of a message's first packet: nothing else follows.
-const WHOLE: u8 = 0;
-/// The last byte of a message's first packet: in front of it stands how much there is in all.
-const HEAD: u8 = 1;
 
 /// The sending end of a channel. Several threads may use it; a message is never torn by another.
 #[derive(Debug)]
@@ -100,30 +68,17 @@ impl Sender {
     }
 
     /// Sends a message. Waits while the channel is full; in the end for the reader, if the message has many parts.
-    ///
-    /// The first packet has the beginning of the bytes. If that is not all, their length and the number of
-    /// bodies stand behind it; the bodies' lengths stand behind the bytes, and the bodies come last.
     pub(crate) fn send(&self, message: impl Into<Message>) -> Result<(), Gone> {
-        let Message { mut bytes, bodies } = message.into();
+        let Message { bytes, bodies } = message.into();
         // Nothing panics while it holds this lock.
         let _whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
-        if bodies.is_empty() && bytes.len() <= PART {
-            bytes.push(WHOLE);
-            return self.send_packet(&bytes);
-        }
-        let length = bytes.len() as u64;
-        bodies.iter().for_each(|body| bytes.extend_from_slice(&(body.len() as u64).to_le_bytes()));
-        let (first, rest) = bytes.split_at(bytes.len().min(PART));
-        let mut head = first.to_vec();
-        head.extend_from_slice(&length.to_le_bytes());
-        head.extend_from_slice(&(bodies.len() as u64).to_le_bytes());
-        head.push(HEAD);
-        self.send_packet(&head)?;
-        for part in rest.chunks(PART).chain(bodies.iter().flat_map(|body| body.chunks(PART))) {
-            chaos::at_either(chaos::Point::Part);
-            self.send_packet(part)?;
-        }
-        Ok(())
+        packets(&bytes, &bodies, PART, |pieces, more| {
+            self.send_packet(&pieces.concat())?;
+            if more {
+                chaos::at_either(chaos::Point::Part);
+            }
+            Ok(())
+        })
     }
 
     fn send_packet(&self, bytes: &[u8]) -> Result<(), Gone> {
@@ -177,7 +132,7 @@ impl Receiver {
                 Err(other) => return other,
             };
             let taken = match begun.take() {
-                None => Begun::read(packet),
+                None => Begun::read(packet, PART),
                 Some(message) => message.go_on(&packet),
             };
             match taken {
@@ -368,8 +323,10 @@ pub(crate) fn pair() -> (Sender, Receiver) {
 mod tests {
     use std::{thread, time::Duration};
 
+    use taskloom_core::Blob;
+
     use super::*;
-    use crate::os::counted::most_held;
+    use crate::{message::HEAD, os::counted::most_held};
 
     #[test]
     fn messages_of_all_sizes_arrive() {

@@ -3,11 +3,13 @@
 //! Both are the same program, so the format may change at will; but a worker can be broken, so
 //! whatever comes up is checked. The two records of every task are written by hand, the rest by core's codec.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
-use taskloom_core::{CodecFault, Encoded, Extent, Metrics, Payload, Postcard, TaskError, backend_api::LogRecord};
+use taskloom_core::{Blob, CodecFault, Encoded, Extent, Metrics, Payload, Postcard, TaskError, backend_api::LogRecord};
 
-use crate::{capture::Place, transport::Message};
+use crate::{capture::Place, message::Message};
 
 /// Changes with every change of this module.
 pub(crate) const PROTOCOL: u32 = 3;
@@ -49,6 +51,8 @@ pub(crate) struct Terms {
     pub(crate) captured: bool,
     /// Where there is memory by which it finds out whether it can be given any.
     pub(crate) probe: Option<[u64; 2]>,
+    /// The number of the file, among those that the parent has open, in which there are rings: see [`fast`](crate::fast).
+    pub(crate) rings: Option<i32>,
     /// The initialiser: its place in the registry and its arguments.
     pub(crate) init: Option<(u32, ByteBuf)>,
 }
@@ -77,6 +81,8 @@ pub(crate) enum Control {
 /// What comes up, apart from the two records that every task has.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Rare {
+    /// The answer to terms with rings, on the plain channel: whether everything else comes through them, or why not.
+    Rings(Result<(), String>),
     /// The initialiser has run; send work.
     Ready,
     InitFailed(TaskError),
@@ -117,6 +123,8 @@ pub(crate) enum Record<'a> {
     Done {
         token: u64,
         item: u32,
+        /// How long it ran, for whoever has to know how much a worker can be given.
+        took: Duration,
         outcome: Result<Encoded<'a>, TaskError>,
         metrics: Metrics,
     },
@@ -163,6 +171,20 @@ impl Records {
         self.0.is_empty()
     }
 
+    /// All of them, if they have no bodies.
+    pub(crate) fn plain(&self) -> Option<&[u8]> {
+        self.0.plain()
+    }
+
+    /// Forgets them; room for as many stays, unless they were many.
+    pub(crate) fn clear(&mut self) {
+        const KEPT: usize = 64 << 10;
+        if self.0.bytes_mut().capacity() > KEPT {
+            *self = Self::default();
+        }
+        self.0.truncate(Extent::default());
+    }
+
     pub(crate) fn take(&mut self) -> Message {
         std::mem::take(self).0.into()
     }
@@ -177,17 +199,20 @@ impl Records {
         &mut self,
         token: u64,
         item: u32,
-        run: impl FnOnce(&mut Payload) -> (Result<(), TaskError>, Metrics),
+        run: impl FnOnce(&mut Payload) -> (Result<(), TaskError>, Metrics, Duration),
     ) {
         self.head(DONE, token);
         self.put(&item.to_le_bytes());
         let at = self.0.extent().bytes;
+        self.put(&[0; 8]);
         self.put(&Extent::default().to_le_bytes());
         let start = self.0.extent();
-        let (outcome, metrics) = run(&mut self.0);
+        let (outcome, metrics, took) = run(&mut self.0);
+        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         let result = self.0.extent().since(start).to_le_bytes();
         let bytes = self.0.bytes_mut();
-        bytes[at..at + result.len()].copy_from_slice(&result);
+        bytes[at..at + 8].copy_from_slice(&took.to_le_bytes());
+        bytes[at + 8..][..result.len()].copy_from_slice(&result);
         let plain = outcome.is_ok() && metrics == Metrics::default();
         bytes.push(u8::from(plain));
         if !plain {
@@ -199,6 +224,7 @@ impl Records {
         self.head(END, token);
     }
 
+    #[cfg(test)]
     pub(crate) fn rare(rare: &Rare) -> Message {
         let mut records = Self::default();
         records.append(rare);
@@ -228,6 +254,7 @@ impl<'a> Record<'a> {
             STARTED => Ok(Self::Started { token: number(bytes)?, item: item(bytes)? }),
             DONE => {
                 let (token, item) = (number(bytes)?, item(bytes)?);
+                let took = Duration::from_nanos(number(bytes)?);
                 let extent = Extent::take(bytes).ok_or_else(short)?;
                 let result = from.split(extent).ok_or_else(short)?;
                 let bytes = from.bytes_mut();
@@ -235,7 +262,7 @@ impl<'a> Record<'a> {
                     1 => (Ok(()), Metrics::default()),
                     _ => Postcard::split::<(Result<(), TaskError>, Metrics)>(bytes)?,
                 };
-                Ok(Self::Done { token, item, outcome: outcome.map(|()| result), metrics })
+                Ok(Self::Done { token, item, took, outcome: outcome.map(|()| result), metrics })
             }
             END => Ok(Self::End { token: number(bytes)? }),
             RARE => Postcard::split(bytes).map(Self::Rare),
@@ -244,8 +271,8 @@ impl<'a> Record<'a> {
     }
 
     /// Reads a whole message. Its bodies go into the records.
-    pub(crate) fn read_all(message: &'a mut Message) -> Result<Vec<Self>, CodecFault> {
-        let mut from = Encoded::new(&message.bytes, std::mem::take(&mut message.bodies));
+    pub(crate) fn read_all(bytes: &'a [u8], bodies: Vec<Blob>) -> Result<Vec<Self>, CodecFault> {
+        let mut from = Encoded::new(bytes, bodies);
         let mut records = Vec::new();
         while !from.is_empty() {
             records.push(Self::read(&mut from)?);
@@ -286,19 +313,20 @@ mod tests {
             records.done(1, item, |out| {
                 result.encode::<Postcard>(out).unwrap();
                 result.hand_over(out);
-                (Ok(()), Metrics::default())
+                (Ok(()), Metrics::default(), Duration::from_secs(4))
             });
         }
         records.end(1);
         records.started(3, 0);
-        records.done(3, 0, |_| (Err(TaskError::Cancelled), Metrics::default()));
-        let mut message = records.take();
+        records.done(3, 0, |_| (Err(TaskError::Cancelled), Metrics::default(), Duration::ZERO));
+        let message = records.take();
         assert_eq!(message.bodies.len(), 2);
-        let mut read = Record::read_all(&mut message).unwrap().into_iter();
+        let mut read = Record::read_all(&message.bytes, message.bodies).unwrap().into_iter();
         for (result, at) in results.into_iter().zip(0..) {
-            let Some(Record::Done { token: 1, item, outcome: Ok(mut output), .. }) = read.next() else {
+            let Some(Record::Done { token: 1, item, took, outcome: Ok(mut output), .. }) = read.next() else {
                 panic!("no result {at}")
             };
+            assert_eq!(took, Duration::from_secs(4));
             assert_eq!((item, Vec::decode::<Postcard>(&mut output)), (at, Ok(result)));
             assert!(output.is_empty());
         }
@@ -315,13 +343,11 @@ mod tests {
         records.done(7, 1, |out| {
             out.bytes_mut().push(9);
             vec![1_u8; 100_000].encode::<Postcard>(out).unwrap();
-            (Ok(()), Metrics::default())
+            (Ok(()), Metrics::default(), Duration::ZERO)
         });
         let Message { bytes, bodies } = records.take();
-        let read = |cut: usize, bodies: &[Blob]| {
-            Record::read_all(&mut Message { bytes: bytes[..cut].to_vec(), bodies: bodies.to_vec() })
-                .map(|read| read.len())
-        };
+        let read =
+            |cut: usize, bodies: &[Blob]| Record::read_all(&bytes[..cut], bodies.to_vec()).map(|read| read.len());
         assert_eq!(read(bytes.len(), &bodies), Ok(2));
         // Behind the first record, 13 bytes long, there is a message that is whole, but for the body that it has not.
         assert_eq!(read(13, &[]), Ok(1));

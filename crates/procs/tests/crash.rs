@@ -130,8 +130,11 @@ fn append(path: String, line: String) {
 /// Runs a task among others; all others succeed.
 macro_rules! crash {
     ($task:expr) => {
+        crash!($task, workers(2))
+    };
+    ($task:expr, $pool:expr) => {
         within(60, move || {
-            let pool = workers(2);
+            let pool = $pool;
             let before: Vec<_> = (0..50).map(|n| pool.submit(add::task(n, 1)).unwrap()).collect();
             let crash = pool.submit($task).unwrap();
             let after: Vec<_> = (0..50).map(|n| pool.submit(add::task(n, 2)).unwrap()).collect();
@@ -191,14 +194,14 @@ fn closing_all_descriptors_is_a_crash() {
 
 #[test]
 fn garbage_is_told() {
-    let death = crash!(garbage::task());
+    let death = crash!(garbage::task(), plain_workers(2));
     assert!(death.verdict.contains("garbage"), "{death:?}");
 }
 
 /// The worker may die of what begins behind the garbage; each task answers for its own.
 #[test]
 fn garbage_is_not_blamed_for_memory() {
-    let pool = taskloom_procs::pool().workers(1).memory_limit(32 << 20).build().unwrap();
+    let pool = taskloom_procs::pool().workers(1).memory_limit(32 << 20).shared_memory(false).build().unwrap();
     for _ in 0..5 {
         let both = pool.with(Policy::new().chunk(2)).map([true, false].map(offends::task)).collect::<Vec<_>>();
         let [Err(TaskError::Crashed(death)), Err(second)] = &both[..] else { panic!("{both:?}") };
@@ -212,7 +215,7 @@ fn garbage_is_not_blamed_for_memory() {
 fn behind_garbage_no_body_begins_twice() {
     let path = std::env::temp_dir().join(format!("taskloom-garbage-{}", std::process::id()));
     fs::write(&path, "").unwrap();
-    let pool = workers(1);
+    let pool = plain_workers(1);
     let tasks = (0..2000).map(|n| note::task(path.clone(), n, n % 100 == 99));
     let handles: Vec<_> = tasks.map(|task| pool.submit(task).unwrap()).collect();
     let mut crashes = 0;
@@ -235,7 +238,7 @@ fn behind_garbage_no_body_begins_twice() {
 
 #[test]
 fn an_absurd_length_is_garbage() {
-    let death = crash!(absurd_length::task());
+    let death = crash!(absurd_length::task(), plain_workers(2));
     assert!(death.verdict.contains("no message"), "{death:?}");
 }
 

@@ -113,6 +113,11 @@ impl Payload {
         &mut self.bytes
     }
 
+    /// All of it, if it has no bodies.
+    pub fn plain(&self) -> Option<&[u8]> {
+        self.bodies.is_empty().then_some(&self.bytes)
+    }
+
     /// Whether nothing was written.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty() && self.bodies.is_empty()

@@ -1,9 +1,9 @@
 //! Nothing, at no cost.
 
-use std::{os::fd::RawFd, process::Command, sync::Arc};
+use std::{process::Command, sync::Arc};
 
 use super::Point;
-use crate::line::Vital;
+use crate::{line::Vital, worker::Up};
 
 #[inline(always)]
 pub(crate) fn at(_: Point) {}
@@ -20,4 +20,4 @@ pub(crate) fn brief(command: &mut Command, _worker: u32) -> &mut Command {
 }
 
 #[inline(always)]
-pub(crate) fn enlist(_up: RawFd) {}
+pub(crate) fn enlist(_up: &Arc<Up>) {}

@@ -4,7 +4,6 @@ use std::{
     cell::RefCell,
     fs::OpenOptions,
     io::Write,
-    os::fd::RawFd,
     path::PathBuf,
     process::Command,
     sync::{
@@ -16,7 +15,7 @@ use std::{
 };
 
 use super::Point;
-use crate::{lane::Stage, line::Vital, os};
+use crate::{lane::Stage, line::Vital, os, worker::Up};
 
 /// Carries the plan, and the worker's number, to a worker.
 const VARIABLE: &str = "TASKLOOM_CHAOS";
@@ -121,7 +120,7 @@ static ENLISTED: OnceLock<Enlisted> = OnceLock::new();
 struct Enlisted {
     worker: u32,
     plan: Plan,
-    up: RawFd,
+    up: Arc<Up>,
 }
 
 thread_local! {
@@ -138,10 +137,10 @@ pub(crate) fn brief(command: &mut Command, worker: u32) -> &mut Command {
     }
 }
 
-/// In a worker: from now on places are struck. `up` is the descriptor of its up channel.
-pub(crate) fn enlist(up: RawFd) {
+/// In a worker: from now on places are struck.
+pub(crate) fn enlist(up: &Arc<Up>) {
     if let Some((worker, plan)) = std::env::var(VARIABLE).ok().as_deref().and_then(Plan::read) {
-        ENLISTED.get_or_init(|| Enlisted { worker, plan, up });
+        ENLISTED.get_or_init(|| Enlisted { worker, plan, up: up.clone() });
     }
 }
 
@@ -154,7 +153,7 @@ pub(crate) fn at(point: Point) {
         Action::Kill => os::process::signal_self(libc::SIGKILL),
         Action::Stop => os::process::signal_self(libc::SIGSTOP),
         Action::Pause => thread::sleep(pause(detail)),
-        Action::Garble => garble(*up, detail),
+        Action::Garble => garble(up, detail),
         Action::Exit => os::process::exit_now(0),
     }
 }
@@ -185,8 +184,8 @@ fn pause(detail: u64) -> Duration {
     Duration::from_micros(detail % 8000)
 }
 
-/// Sometimes plain noise, sometimes a packet that begins as ipc-channel's do.
-fn garble(up: RawFd, detail: u64) {
+/// Sometimes a message that begins as ipc-channel's do, or that is one and means nothing; sometimes plain noise.
+fn garble(up: &Up, detail: u64) {
     let length = 1 + (detail >> 8) as usize % 4096;
     let mut state = detail;
     let mut noise: Vec<u8> = (0..length)
@@ -195,12 +194,12 @@ fn garble(up: RawFd, detail: u64) {
             state as u8
         })
         .collect();
-    if detail.is_multiple_of(2) && length >= 16 {
+    let framed = detail.is_multiple_of(2);
+    if framed && length >= 16 {
         noise[..8].copy_from_slice(&length.to_ne_bytes());
         noise[8..16].copy_from_slice(&(length - 16).to_ne_bytes());
     }
-    // If the parent has closed, nobody reads it.
-    let _ = os::socket::write_raw(up, &noise);
+    up.garble(&noise, framed);
 }
 
 /// For somebody who wonders why a pool does not go on.

@@ -23,8 +23,17 @@ pub(crate) fn restore_stdout() -> io::Result<()> {
 
 /// A file that has no name and lies in memory.
 pub(crate) fn in_memory(shown_as: &CStr) -> io::Result<File> {
+    memory_file(shown_as, 0)
+}
+
+/// A file that has no name and lies in memory, and can be sealed.
+pub(crate) fn in_memory_sealable(shown_as: &CStr) -> io::Result<File> {
+    memory_file(shown_as, libc::MFD_ALLOW_SEALING)
+}
+
+fn memory_file(shown_as: &CStr, flags: libc::c_uint) -> io::Result<File> {
     // SAFETY: the name ends with a zero and outlives the call, which copies it.
-    let fd = checked(unsafe { libc::memfd_create(shown_as.as_ptr(), libc::MFD_CLOEXEC) })?;
+    let fd = checked(unsafe { libc::memfd_create(shown_as.as_ptr(), flags | libc::MFD_CLOEXEC) })?;
     // SAFETY: the descriptor was made just now, and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) }.into())
 }
@@ -42,6 +51,12 @@ pub(crate) fn let_go(file: &File, end: u64) {
 pub(crate) fn flush_c_streams() {
     // SAFETY: the null pointer stands for all streams; the library locks each of them.
     unsafe { libc::fflush(std::ptr::null_mut()) };
+}
+
+/// Whether there is anything behind this number.
+pub(crate) fn is_open(fd: RawFd) -> bool {
+    // SAFETY: takes numbers only.
+    checked(unsafe { libc::fcntl(fd, libc::F_GETFD) }).is_ok()
 }
 
 /// From now on a read that would wait fails with `WouldBlock`.

@@ -7,6 +7,7 @@ pub(crate) mod counted;
 pub(crate) mod family;
 pub(crate) mod files;
 pub(crate) mod forked;
+pub(crate) mod mapping;
 pub(crate) mod memory;
 pub(crate) mod poll;
 pub(crate) mod process;

@@ -15,15 +15,22 @@ mod logger;
 mod runner;
 mod thrift;
 
-use std::{sync::Arc, thread};
+use std::{
+    os::fd::RawFd,
+    sync::{Arc, OnceLock},
+    thread,
+};
 
 use taskloom_core::backend_api::{Init, Worker, last_words, prepare_copies};
 
 use crate::{
     chaos::{self, Point},
     entry::Ticket,
-    os, share,
-    transport::{Ends, Gone, Message, Received, Sender},
+    fast::{self, Rings},
+    message::Message,
+    os::{self, forked::Original},
+    share,
+    transport::{Ends, Gone, Received, Receiver, Sender},
     wire::{self, Greeting, Rare, Records, Terms, Welcome},
 };
 
@@ -38,10 +45,16 @@ pub(crate) fn run(ticket: &Ticket) -> ! {
         os::process::kill_own_group();
     }
     let (ends, introduction) = Ends::new().unwrap_or_else(|error| give_up(&error.message));
-    let original = os::forked::Original::new()
-        .unwrap_or_else(|error| give_up(&format!("a worker cannot tell itself from a copy: {error}")));
-    let up = Arc::new(Up { sender: ends.up, parent: ticket.parent, original });
-    chaos::enlist(up.sender.fd());
+    let original =
+        Original::new().unwrap_or_else(|error| give_up(&format!("a worker cannot tell itself from a copy: {error}")));
+    let up = Arc::new(Up {
+        plain: ends.up,
+        fast: OnceLock::new(),
+        lifeline: ends.control.fd(),
+        parent: ticket.parent,
+        original,
+    });
+    chaos::enlist(&up);
     let gate = Arc::new(gate::Gate::default());
     let control = {
         let (up, gate, control) = (up.clone(), gate.clone(), ends.control);
@@ -65,11 +78,61 @@ pub(crate) fn run(ticket: &Ticket) -> ! {
     chaos::at(Point::Greeted);
     let Received::Message(welcome) = ends.data.receive() else { os::process::exit_now(EXIT_PROTOCOL) };
     let Ok(Welcome::Terms(terms)) = wire::decode(&welcome.bytes) else { os::process::exit_now(EXIT_PROTOCOL) };
+    let down = take_lane(&terms, ends.data, &up);
     let worker = settle(&terms, &up);
     chaos::at(Point::Ready);
     let thrift = thrift::Thrift::new(&terms, |news| up.rare(&news));
     let capture = terms.captured.then(capture::Capture::new).flatten();
-    runner::run(&ends.data, worker, &gate, up, thrift, capture)
+    runner::run(down, worker, &gate, up, thrift, capture)
+}
+
+/// Goes over to the rings that the parent has made, if it has, and if they can be had here.
+fn take_lane(terms: &Terms, plain: Receiver, up: &Up) -> Down {
+    let Some(fd) = terms.rings else { return Down::Plain(plain) };
+    let rings = Rings::open(up.parent, fd);
+    up.rare(&Rare::Rings(rings.as_ref().map(drop).map_err(ToString::to_string)));
+    match rings {
+        Ok(rings) => {
+            let (down, sender, begun) = rings.workers();
+            up.fast.get_or_init(|| sender);
+            Down::Fast(down, begun)
+        }
+        Err(_) => Down::Plain(plain),
+    }
+}
+
+/// Where work comes from.
+enum Down {
+    Plain(Receiver),
+    Fast(fast::Receiver, fast::Note),
+}
+
+impl Down {
+    /// Waits for a message; `None` if there will be no more. Does `idle` before it sleeps, if it can tell.
+    fn receive(&mut self, idle: impl FnMut()) -> Option<Message> {
+        match self {
+            Self::Plain(plain) => match plain.receive() {
+                Received::Message(message) => Some(message),
+                Received::Garbage(_) | Received::End => None,
+            },
+            Self::Fast(fast, _) => fast.receive(idle).ok().flatten(),
+        }
+    }
+
+    /// Whether a message is there already, as far as is known without asking the system.
+    fn has_some(&mut self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Fast(fast, _) => fast.has_some(),
+        }
+    }
+
+    /// The body of this item is about to begin.
+    fn note_begun(&self, token: u64, item: u32) {
+        if let Self::Fast(_, begun) = self {
+            begun.note(token, item);
+        }
+    }
 }
 
 /// Becomes the worker that the parent wants.
@@ -96,7 +159,7 @@ fn settle(terms: &Terms, up: &Arc<Up>) -> Worker {
     worker
 }
 
-/// Ends a worker that never was one. The parent shows what it says as its last line.
+/// Ends a worker that cannot be one. The parent shows what it says as its last line.
 fn give_up(message: &str) -> ! {
     eprintln!("{message}");
     os::process::exit_now(EXIT_PROTOCOL)
@@ -104,9 +167,13 @@ fn give_up(message: &str) -> ! {
 
 /// The way to the parent, shared by all threads of the worker.
 pub(crate) struct Up {
-    sender: Sender,
+    plain: Sender,
+    /// In place of the plain channel, once there is one.
+    fast: OnceLock<fast::Sender>,
+    /// The descriptor of the control channel.
+    lifeline: RawFd,
     parent: u32,
-    original: os::forked::Original,
+    original: Original,
 }
 
 impl Up {
@@ -116,12 +183,28 @@ impl Up {
         !self.original.is_here()
     }
 
-    /// Sends records. If that cannot be done any more, the process ends: nobody would hear of what it does.
-    pub(crate) fn send(&self, records: Message) {
+    /// Whether what the worker needs to reach its parent is there: not for sure, but whatever a task closes or overwrites by the
+    /// way. Over the plain channel the next message tells.
+    pub(crate) fn is_intact(&self) -> bool {
+        self.fast.get().is_none_or(|fast| fast.is_intact() && os::files::is_open(self.lifeline))
+    }
+
+    /// Sends records. If that cannot be done any more, the process ends: nobody would hear of what it does. What is not
+    /// urgent may be heard a little later, if much has been said just now.
+    pub(crate) fn send(&self, records: &mut Records, urgent: bool) {
         if self.is_copy() {
             return;
         }
-        if let Err(Gone) = self.sender.send(records) {
+        let sent = match (self.fast.get(), records.plain()) {
+            (Some(fast), Some(bytes)) => fast.send(bytes, &[], urgent),
+            (Some(fast), None) => {
+                let Message { bytes, bodies } = records.take();
+                fast.send(&bytes, &bodies, urgent)
+            }
+            (None, _) => self.plain.send(records.take()),
+        };
+        records.clear();
+        if let Err(Gone) = sent {
             if std::os::unix::process::parent_id() == self.parent {
                 // The task may have closed the channel under us; the parent sees the status.
                 os::process::exit_now(EXIT_PROTOCOL);
@@ -131,6 +214,19 @@ impl Up {
     }
 
     pub(crate) fn rare(&self, rare: &Rare) {
-        self.send(Records::rare(rare));
+        let mut records = Records::default();
+        records.append(rare);
+        self.send(&mut records, true);
+    }
+
+    /// Writes noise where the parent reads.
+    #[cfg(feature = "chaos")]
+    pub(crate) fn garble(&self, noise: &[u8], framed: bool) {
+        match self.fast.get() {
+            Some(fast) if framed => drop(fast.send(noise, &[], true)),
+            Some(fast) => fast.scribble(noise),
+            // If the parent has closed, nobody reads it.
+            None => drop(os::socket::write_raw(self.plain.fd(), noise)),
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::{self, ThreadId},
+    time::{Duration, Instant},
 };
 
 use taskloom_core::{
@@ -14,17 +15,21 @@ use taskloom_core::{
 };
 
 use super::{
-    EXIT_PROTOCOL, Up,
+    Down, EXIT_PROTOCOL, Up,
     capture::Capture,
     gate::{Gate, Run},
+    give_up,
     thrift::Thrift,
 };
 use crate::{
     chaos::{self, Point},
     os, share,
-    transport::{Received, Receiver},
     wire::{Records, data},
 };
+
+/// Looking after each task whether the way to the parent is whole would double the time of the shortest: after those it is
+/// looked when there is nothing else to do.
+const TOO_SHORT_TO_TELL: Duration = Duration::from_micros(10);
 
 /// What the runner is at: for [`last_words`].
 static AT: Mutex<Option<At>> = Mutex::new(None);
@@ -37,7 +42,7 @@ struct At {
 }
 
 pub(super) fn run(
-    data: &Receiver,
+    mut down: Down,
     worker: Worker,
     gate: &Gate,
     up: Arc<Up>,
@@ -47,7 +52,13 @@ pub(super) fn run(
     *at() = Some(At { thread: thread::current().id(), up: up.clone(), item: None, capture });
     let mut runner = Runner { worker, gate, up, thrift, out: Records::default() };
     loop {
-        let Received::Message(message) = data.receive() else {
+        let up = &runner.up;
+        let look = || {
+            if !up.is_intact() {
+                give_up("a short task has overwritten or closed what its worker needs to reach its pool");
+            }
+        };
+        let Some(message) = down.receive(look) else {
             // The control thread ends the process if the parent is gone; else our descriptors are.
             os::process::exit_now(EXIT_PROTOCOL);
         };
@@ -59,7 +70,7 @@ pub(super) fn run(
                 let batches = read(frames);
                 drop(message.bytes);
                 runner.thrift.receive(size, |news| runner.out.append(&news));
-                runner.work_off(batches);
+                runner.work_off(batches, &mut down);
             }
             Some((&data::EXIT, _)) => runner.leave(),
             _ => os::process::exit_now(EXIT_PROTOCOL),
@@ -87,33 +98,35 @@ struct Runner<'a> {
 }
 
 impl Runner<'_> {
-    fn work_off(&mut self, mut batches: VecDeque<Batch>) {
+    fn work_off(&mut self, mut batches: VecDeque<Batch>, down: &mut Down) {
         chaos::at(Point::Read);
         while let Some(mut batch) = batches.pop_front() {
             let token = batch.token();
             for item in 0..batch.len() {
-                if !batch.is_over(item) && !self.run_item(&mut batch, item) {
+                if !batch.is_over(item) && !self.run_item(&mut batch, item, down) {
                     break;
                 }
             }
             chaos::at(Point::End);
             self.out.end(token);
         }
-        self.flush();
+        // Whoever waits for work is to get it.
+        self.flush(!down.has_some());
         // What a task printed without a line's end is not to wait for the next task.
         let _ = std::io::stdout().flush();
     }
 
     /// Runs an item, unless it has been recalled.
-    fn run_item(&mut self, batch: &mut Batch, item: u32) -> bool {
+    fn run_item(&mut self, batch: &mut Batch, item: u32, down: &Down) -> bool {
         let token = batch.token();
         let run = Run::new(self.up.clone());
         if !self.gate.claim(token, item, &run) {
             return false;
         }
         chaos::at(Point::Claimed);
+        down.note_begun(token, item);
         self.out.started(token, item);
-        self.flush();
+        self.flush(false);
         chaos::at(Point::Started);
         if let Some(at) = &mut *at() {
             at.item = Some((token, item));
@@ -121,20 +134,25 @@ impl Runner<'_> {
         }
         let Self { worker, up, .. } = self;
         let given = share::given(batch.bodies(item));
+        let begun = Instant::now();
         self.out.done(token, item, |out| {
             let first = out.extent().bodies;
             let (outcome, mut metrics) = batch.run(item, worker, run, out);
+            let took = begun.elapsed();
             out.exchange(first, |body| share::returned(body, &given));
             if up.is_copy() {
                 // The end of the body is the end of the copy: the task's outcome is the original's.
                 os::process::exit_now(0);
+            }
+            if took > TOO_SHORT_TO_TELL && !up.is_intact() {
+                give_up("a task has overwritten or closed what its worker needs to reach its pool");
             }
             if metrics.wall.is_some() {
                 metrics.peak_memory = os::memory::peak("self");
             }
             let printed = at().as_ref().and_then(|at| at.capture.as_ref()?.end(token, item));
             printed.iter().for_each(|printed| up.rare(printed));
-            (outcome, metrics)
+            (outcome, metrics, took)
         });
         chaos::at(Point::Done);
         if let Some(at) = &mut *at() {
@@ -145,9 +163,9 @@ impl Runner<'_> {
         true
     }
 
-    fn flush(&mut self) {
+    fn flush(&mut self, urgent: bool) {
         if !self.out.is_empty() {
-            self.up.send(self.out.take());
+            self.up.send(&mut self.out, urgent);
         }
     }
 
@@ -176,7 +194,7 @@ pub(super) fn last_words(panic: &Panic) {
         // Not flushed: the panic may have come from inside of a print.
         let printed = at.capture.as_ref().and_then(|capture| capture.so_far(token, item));
         printed.iter().for_each(|printed| records.append(printed));
-        records.done(token, item, |_| (Err(panic.clone().into()), Metrics::default()));
-        at.up.send(records.take());
+        records.done(token, item, |_| (Err(panic.clone().into()), Metrics::default(), Duration::ZERO));
+        at.up.send(&mut records, true);
     }
 }

@@ -16,6 +16,11 @@ pub fn workers(count: usize) -> Pool<Procs> {
     pool().workers(count).build().expect("workers start")
 }
 
+/// Reached through sockets alone, on which a task can write nonsense.
+pub fn plain_workers(count: usize) -> Pool<Procs> {
+    pool().workers(count).shared_memory(false).build().expect("workers start")
+}
+
 /// Fails the test if `body` takes longer than any sane machine needs.
 pub fn within<R: Send + 'static>(seconds: u64, body: impl FnOnce() -> R + Send + 'static) -> R {
     let (sender, receiver) = mpsc::channel();

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use taskloom_core::Blob;
 
-use super::{HEAD, Message, PART, WHOLE};
+use super::{HEAD, Message, WHOLE};
 use crate::os;
 
 /// A message is put together in memory: one that cannot fit would abort us.
@@ -15,7 +15,7 @@ const CREDIBLE: usize = 256 << 20;
 
 /// A message that has not come whole.
 #[derive(Debug)]
-pub(super) struct Begun {
+pub(crate) struct Begun {
     /// The bytes so far; when they are here, the bodies' lengths stand behind them.
     bytes: Part,
     length: usize,
@@ -23,18 +23,20 @@ pub(super) struct Begun {
     lengths: Option<Vec<usize>>,
     bodies: Vec<Blob>,
     body: Option<Part>,
+    /// Most bytes of a packet.
+    part: usize,
 }
 
 /// A message, whole or not.
 #[derive(Debug)]
-pub(super) enum Progress {
+pub(crate) enum Progress {
     Done(Message),
     More(Begun),
 }
 
 impl Begun {
     /// Reads the first packet of a message.
-    pub(super) fn read(mut packet: Vec<u8>) -> Result<Progress, String> {
+    pub(crate) fn read(mut packet: Vec<u8>, part: usize) -> Result<Progress, String> {
         match packet.pop() {
             Some(WHOLE) => Ok(Progress::Done(packet.into())),
             Some(HEAD) => {
@@ -43,8 +45,10 @@ impl Begun {
                 let lengths = count.checked_mul(8).ok_or_else(too_long)?;
                 let total = length.checked_add(lengths).filter(|total| *total <= *LONGEST).ok_or_else(too_long)?;
                 let mut bytes = Part::new(total as usize)?;
-                bytes.add(&packet)?;
-                let begun = Self { bytes, length: length as usize, lengths: None, bodies: Vec::new(), body: None };
+                bytes.room(part)?.extend_from_slice(&packet);
+                bytes.came(packet.len(), part)?;
+                let begun =
+                    Self { bytes, length: length as usize, lengths: None, bodies: Vec::new(), body: None, part };
                 begun.advance()
             }
             _ => Err(no_message()),
@@ -52,8 +56,19 @@ impl Begun {
     }
 
     /// Takes another packet.
-    pub(super) fn go_on(mut self, packet: &[u8]) -> Result<Progress, String> {
-        self.body.as_mut().unwrap_or(&mut self.bytes).add(packet)?;
+    pub(crate) fn go_on(mut self, packet: &[u8]) -> Result<Progress, String> {
+        self.room()?.extend_from_slice(packet);
+        self.came(packet.len())
+    }
+
+    /// Where another packet is to be appended.
+    pub(crate) fn room(&mut self) -> Result<&mut Vec<u8>, String> {
+        self.body.as_mut().unwrap_or(&mut self.bytes).room(self.part)
+    }
+
+    /// A packet of so many bytes has been appended.
+    pub(crate) fn came(mut self, bytes: usize) -> Result<Progress, String> {
+        self.body.as_mut().unwrap_or(&mut self.bytes).came(bytes, self.part)?;
         self.advance()
     }
 
@@ -106,16 +121,20 @@ impl Part {
         self.bytes.len() == self.length
     }
 
-    /// A packet has as much as is wanted and fits into one.
-    fn add(&mut self, packet: &[u8]) -> Result<(), String> {
-        if packet.len() != (self.length - self.bytes.len()).min(PART) {
-            return Err(format!("{} bytes in the middle of a message", packet.len()));
-        }
-        if self.bytes.capacity() - self.bytes.len() < packet.len() {
+    fn room(&mut self, part: usize) -> Result<&mut Vec<u8>, String> {
+        if self.bytes.capacity() - self.bytes.len() < part.min(self.length - self.bytes.len()) {
             self.reserve()?;
         }
-        self.bytes.extend_from_slice(packet);
-        Ok(())
+        Ok(&mut self.bytes)
+    }
+
+    /// A packet has as much as is wanted and fits into one.
+    fn came(&self, bytes: usize, part: usize) -> Result<(), String> {
+        if bytes == (self.length + bytes).saturating_sub(self.bytes.len()).min(part) {
+            Ok(())
+        } else {
+            Err(format!("{bytes} bytes in the middle of a message"))
+        }
     }
 
     /// Room for all of it; or, if that is a lot, for as much again as has come.

@@ -1,0 +1,371 @@
+//! The fast lane: two rings in shared memory in place of the data and up channels of a worker.
+//!
+//! ```text
+//!   0      words of the ring down     whoever dispatches ══▶ runner
+//!   1024   words of the ring up       runner, and threads that log ══▶ the worker's reader
+//!   2048   begun: which item the worker began last
+//!   4096   bytes of the ring down, then of the ring up
+//! ```
+//!
+//! The parent makes the memory, and tells its number among its own open files with the terms; the worker opens it by way of
+//! `/proc`, and says whether it could. If not (no `/proc`, a parent that is not dumpable, a system without memory
+//! files) the plain channels stay in use. The control channel is always the plain one: its end is how a worker learns of
+//! its parent's death.
+
+use std::{
+    fs::File,
+    io,
+    os::fd::AsRawFd,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use taskloom_core::{Blob, backend_api::Spin};
+
+use crate::{
+    chaos,
+    message::{Begun, Message, Progress, WHOLE, packets},
+    os::mapping::{self, Mapping},
+    ring::{self, Broken, Consumer, EAGER, Memory, Producer, Words},
+    transport::Gone,
+};
+
+const WORDS: [usize; 2] = [0, 1024];
+/// A number, and its opposite, so that noise is not taken for one.
+const BEGUN: [usize; 2] = [2048, 2056];
+const BYTES: usize = 4096;
+/// Bytes of each ring.
+const RING: usize = 256 << 10;
+const SIZE: usize = BYTES + 2 * RING;
+/// A long message goes in parts of so many bytes, so that one is read while the next is written.
+const PART: usize = 32 << 10;
+
+/// A worker's shared memory.
+#[derive(Debug)]
+pub(crate) struct Rings {
+    mapping: Arc<Mapping>,
+    ended: Arc<AtomicBool>,
+}
+
+/// One of the two directions.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    Down,
+    Up,
+}
+
+impl Rings {
+    /// Makes memory for a worker. The file is to be kept open until the worker has said that it has it.
+    pub(crate) fn create() -> io::Result<(Self, File)> {
+        let file = mapping::create(SIZE)?;
+        Ok((Self::of(&file)?, file))
+    }
+
+    /// Takes hold of the memory that the parent has open under this number.
+    pub(crate) fn open(parent: u32, fd: i32) -> io::Result<Self> {
+        Self::of(&mapping::open_of(parent, fd, SIZE)?)
+    }
+
+    fn of(file: &File) -> io::Result<Self> {
+        Ok(Self { mapping: Arc::new(Mapping::new(file, SIZE)?), ended: Arc::default() })
+    }
+
+    /// The parent's ends.
+    pub(crate) fn parents(self) -> (Sender, Receiver, Fate) {
+        let fate = Fate { mapping: self.mapping.clone(), ended: self.ended.clone() };
+        (self.sender(Way::Down), self.receiver(Way::Up), fate)
+    }
+
+    /// The worker's ends.
+    pub(crate) fn workers(self) -> (Receiver, Sender, Note) {
+        (self.receiver(Way::Down), self.sender(Way::Up), Note(self.mapping.clone()))
+    }
+
+    fn sender(&self, way: Way) -> Sender {
+        Sender { producer: Mutex::new(Producer::new(self.ring(way))), ended: self.ended.clone() }
+    }
+
+    fn receiver(&self, way: Way) -> Receiver {
+        Receiver { consumer: Consumer::new(self.ring(way)), ended: self.ended.clone(), begun: None, spin: Spin::new() }
+    }
+
+    fn ring(&self, way: Way) -> Ring {
+        Ring { mapping: self.mapping.clone(), way }
+    }
+}
+
+/// The file's number, by which the worker finds it.
+pub(crate) fn number(file: &File) -> i32 {
+    file.as_raw_fd()
+}
+
+/// One direction's part of the memory.
+#[derive(Debug)]
+struct Ring {
+    mapping: Arc<Mapping>,
+    way: Way,
+}
+
+impl Ring {
+    fn bed(&self) -> Bed {
+        Bed { mapping: self.mapping.clone(), way: self.way }
+    }
+
+    fn place(&self, place: u64) -> usize {
+        BYTES + RING * self.way as usize + place as usize
+    }
+}
+
+impl Memory for Ring {
+    fn words(&self) -> &Words {
+        self.mapping.get(WORDS[self.way as usize])
+    }
+
+    fn size(&self) -> u64 {
+        RING as u64
+    }
+
+    fn write(&self, place: u64, bytes: &[u8]) {
+        self.mapping.write(self.place(place), bytes);
+    }
+
+    fn word(&self, place: u64) -> u64 {
+        u64::from_le(self.mapping.get::<AtomicU64>(self.place(place)).load(Ordering::Relaxed))
+    }
+
+    fn read(&self, place: u64, length: u64, out: &mut Vec<u8>) {
+        self.mapping.read(self.place(place), length as usize, out);
+    }
+}
+
+/// Ends a worker's rings from the parent's side, when the worker is dead.
+#[derive(Debug)]
+pub(crate) struct Fate {
+    mapping: Arc<Mapping>,
+    ended: Arc<AtomicBool>,
+}
+
+impl Fate {
+    /// What has arrived can still be read; then comes the end, and nobody waits for room any more.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+        WORDS.into_iter().for_each(|at| ring::wake_all(self.mapping.get(at)));
+    }
+
+    /// The token and item that the worker began last, if it has begun any, and has not overwritten that.
+    pub(crate) fn begun(&self) -> Option<(u64, u32)> {
+        let [begun, opposite] = BEGUN.map(|at| self.mapping.get::<AtomicU64>(at).load(Ordering::Relaxed));
+        let begun = begun.checked_sub(1).filter(|_| begun == !opposite)?;
+        let item = (begun & LAST_ITEM) as u32;
+        Some((begun >> ITEM_BITS, if u64::from(item) == LAST_ITEM { u32::MAX } else { item }))
+    }
+}
+
+const ITEM_BITS: u32 = 20;
+const LAST_ITEM: u64 = (1 << ITEM_BITS) - 1;
+
+/// Where a worker notes what it begins, apart from the ring: it is known even if the ring is scribbled over.
+#[derive(Debug)]
+pub(crate) struct Note(Arc<Mapping>);
+
+impl Note {
+    pub(crate) fn note(&self, token: u64, item: u32) {
+        // Of a chunk that is longer than can be noted all has begun when so much has.
+        let value = (token << ITEM_BITS | u64::from(item).min(LAST_ITEM)) + 1;
+        for (at, value) in BEGUN.into_iter().zip([value, !value]) {
+            self.0.get::<AtomicU64>(at).store(value, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Sends messages. Several threads may; a message is never torn by another.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    producer: Mutex<Producer<Ring>>,
+    ended: Arc<AtomicBool>,
+}
+
+impl Sender {
+    /// Sends a message; waits for room if there is none. The reader is woken if it wants to be, see [`ring`](crate::ring).
+    pub(crate) fn send(&self, bytes: &[u8], bodies: &[Blob], urgent: bool) -> Result<(), Gone> {
+        // Nothing panics while it holds this lock.
+        let mut producer = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
+        packets(bytes, bodies, PART, |pieces, more| {
+            let length = pieces.iter().map(|piece| piece.len()).sum();
+            while !producer.push(pieces).map_err(|Broken(_)| Gone)? {
+                producer.ring(true);
+                producer.wait_for_room(length, || self.has_ended()).map_err(|Broken(_)| Gone)?;
+                if self.has_ended() {
+                    return Err(Gone);
+                }
+            }
+            producer.ring(urgent || more);
+            if more {
+                chaos::at_either(chaos::Point::Part);
+            }
+            Ok(())
+        })
+    }
+
+    /// Whether the ring is as it was left.
+    pub(crate) fn is_intact(&self) -> bool {
+        self.producer.lock().unwrap_or_else(PoisonError::into_inner).is_intact()
+    }
+
+    /// Writes noise past whatever protocol the ring has.
+    #[cfg(any(test, feature = "chaos"))]
+    pub(crate) fn scribble(&self, noise: &[u8]) {
+        self.producer.lock().unwrap_or_else(PoisonError::into_inner).scribble(noise);
+    }
+
+    fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+}
+
+/// Receives messages.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    consumer: Consumer<Ring>,
+    ended: Arc<AtomicBool>,
+    /// The message of which some packets have come.
+    begun: Option<Begun>,
+    spin: Spin,
+}
+
+/// What came.
+#[derive(Debug)]
+pub(crate) enum Came {
+    Nothing,
+    /// A message of one packet: its bytes have been appended.
+    Small,
+    Large(Message),
+}
+
+/// Something that our own code does not send.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// It has been taken out: one may go on.
+    Garbage(String),
+    Broken(Broken),
+}
+
+impl From<Broken> for Trouble {
+    fn from(broken: Broken) -> Self {
+        Self::Broken(broken)
+    }
+}
+
+impl Receiver {
+    /// Takes the next message out, if it is there; a small one is appended to `small`.
+    pub(crate) fn try_receive(&mut self, small: &mut Vec<u8>) -> Result<Came, Trouble> {
+        loop {
+            let progress = match self.begun.take() {
+                None => {
+                    let start = small.len();
+                    if !self.consumer.pop(small)? {
+                        return Ok(Came::Nothing);
+                    }
+                    if small.len() > start && small.last() == Some(&WHOLE) {
+                        small.pop();
+                        return Ok(Came::Small);
+                    }
+                    Begun::read(small.split_off(start), PART)
+                }
+                Some(mut begun) => {
+                    let room = begun.room().map_err(Trouble::Garbage)?;
+                    let start = room.len();
+                    if !self.consumer.pop(room)? {
+                        self.begun = Some(begun);
+                        return Ok(Came::Nothing);
+                    }
+                    let bytes = room.len() - start;
+                    begun.came(bytes)
+                }
+            };
+            match progress.map_err(Trouble::Garbage)? {
+                Progress::Done(message) => return Ok(Came::Large(message)),
+                Progress::More(begun) => self.begun = Some(begun),
+            }
+        }
+    }
+
+    /// Waits for a message; `None` at the end. Looks for a moment before it sleeps, and does `idle` in between.
+    pub(crate) fn receive(&mut self, mut idle: impl FnMut()) -> Result<Option<Message>, Trouble> {
+        let mut message = Vec::new();
+        loop {
+            match self.try_receive(&mut message)? {
+                Came::Small => return Ok(Some(message.into())),
+                Came::Large(message) => return Ok(Some(message)),
+                Came::Nothing if self.has_ended() => return Ok(None),
+                Came::Nothing => {}
+            }
+            let Self { consumer, spin, .. } = self;
+            if spin.pays() && spin.look(|| consumer.peek()) {
+                continue;
+            }
+            idle();
+            if self.set_bell(EAGER)? {
+                self.bed().rest(EAGER, None);
+            }
+        }
+    }
+
+    /// Says how it wants to be woken. Whether it may rest then: nothing has come before that.
+    pub(crate) fn set_bell(&mut self, tone: u32) -> Result<bool, Broken> {
+        let quiet = self.consumer.set_bell(tone)?;
+        if self.has_ended() {
+            // Somebody else may have gone to rest by this bell since the end was told.
+            self.consumer.silence();
+            self.bed().wake();
+            return Ok(false);
+        }
+        Ok(quiet)
+    }
+
+    /// It is awake, and wants no waking.
+    pub(crate) fn silence(&self) {
+        self.consumer.silence();
+    }
+
+    /// Where to sleep without holding the receiver.
+    pub(crate) fn bed(&self) -> Bed {
+        self.consumer.memory().bed()
+    }
+
+    /// Whether something is there.
+    pub(crate) fn has_some(&mut self) -> bool {
+        self.consumer.has_some().unwrap_or(true)
+    }
+
+    /// Whether nothing will come beyond what is there.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+}
+
+/// Where a reader sleeps.
+#[derive(Debug, Clone)]
+pub(crate) struct Bed {
+    mapping: Arc<Mapping>,
+    way: Way,
+}
+
+impl Bed {
+    /// Sleeps until the bell of this tone is rung, or for so long. Returns for no reason too.
+    pub(crate) fn rest(&self, tone: u32, limit: Option<Duration>) {
+        ring::sleep(self.words(), tone, limit);
+    }
+
+    /// Wakes whoever sleeps there, whatever the bell says.
+    pub(crate) fn wake(&self) {
+        ring::wake_all(self.words());
+    }
+
+    fn words(&self) -> &Words {
+        self.mapping.get(WORDS[self.way as usize])
+    }
+}

@@ -1,0 +1,286 @@
+//! One direction of the fast lane: a ring of packets in shared memory, one process writes and one reads.
+//!
+//! ```text
+//!   words:   tail (written)   head (read)   bell (the reader sleeps)   room (the writer sleeps)
+//!   bytes:   ┌────────┬──────────────────────────────┬────────┐
+//!            │  free  │ head … packets, whole … tail │  free  │    positions only grow; their place is the
+//!            └────────┴──────────────────────────────┴────────┘    position modulo the size, a power of two
+//!   packet:  length (32 bits) , position (32) ; bytes ; up to the next multiple of 8
+//! ```
+//!
+//! # Order
+//! The writer copies a packet, header and all, and then moves `tail` behind it with a release store; the reader loads `tail`
+//! with acquire, so it sees whole packets or none. The reader copies a packet out and then moves `head` with
+//! release; the writer loads `head` with acquire before it reuses the place. Each side keeps its own position to itself and
+//! only publishes it: what the other side writes over it changes nothing here.
+//!
+//! # Sleeping, and why no wake-up is lost
+//! A reader that finds nothing sets `bell`, then looks once more, then sleeps while `bell` is set. A writer moves
+//! `tail`, then looks at `bell`; if it is set, it clears it and wakes. Between the two steps of each there is a fence, sequentially
+//! consistent. So of "the reader's second look" and "the writer's look at the bell" at least one sees what the other side did
+//! before: the reader finds the packet, or the writer finds the bell. If the writer clears the bell before the reader
+//! sleeps, the futex finds another value and does not sleep. The same with the roles exchanged for `room`.
+//!
+//! A bell has two tones. [`EAGER`] wants to hear of everything; [`LAZY`] only of what is urgent: the reader has just taken
+//! a heap of packets and looks again by itself in a moment, and the writer saves a system call a packet. What is urgent is the
+//! writer's to say: that it has nothing more to do.
+//!
+//! # What the other side can do
+//! Everything that comes from it is checked before it is believed: `head` and `tail` can be no further apart than
+//! the ring is long, a packet ends before `tail`, its header has its own position in it. What is read has been copied before
+//! anybody looks at it. If a check fails the ring is [`Broken`], for good: nothing tells where the next packet begins. A side that
+//! does not read, or does not wake, is a side that has stopped: its owner's clocks and its death end the wait.
+
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, futex};
+
+/// The words of one direction, in shared memory; each on cache lines of its own, as the two sides write to them all the time.
+#[repr(C, align(128))]
+#[derive(Debug, Default)]
+pub(crate) struct Words {
+    tail: Apart<AtomicU64>,
+    head: Apart<AtomicU64>,
+    bell: Apart<AtomicU32>,
+    room: Apart<AtomicU32>,
+}
+
+#[repr(C, align(128))]
+#[derive(Debug, Default)]
+struct Apart<T>(T);
+
+/// The other side is awake, or will look by itself.
+pub(crate) const AWAKE: u32 = 0;
+/// Wake me when anything comes.
+pub(crate) const EAGER: u32 = 1;
+/// Wake me when something urgent comes; I look by myself soon.
+pub(crate) const LAZY: u32 = 2;
+
+/// Where a ring's words and bytes are.
+pub(crate) trait Memory {
+    fn words(&self) -> &Words;
+    /// Number of bytes, a power of two.
+    fn size(&self) -> u64;
+    /// Copies bytes to a place, which has room for them up to the end of the memory.
+    fn write(&self, place: u64, bytes: &[u8]);
+    /// The eight bytes at a place, which is a multiple of eight; little endian.
+    fn word(&self, place: u64) -> u64;
+    /// Appends bytes from a place on.
+    fn read(&self, place: u64, length: u64, out: &mut Vec<u8>);
+}
+
+/// The other side has written what cannot be: no packet will be found any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Broken(pub(crate) &'static str);
+
+const HEADER: u64 = 8;
+/// What of a packet's position is in its header: memory that was scribbled over is not taken for a packet.
+fn mark(position: u64) -> u64 {
+    (position / HEADER + 1) << 32
+}
+
+/// Bytes that a packet takes in the ring.
+pub(crate) fn footprint(length: usize) -> u64 {
+    HEADER + (length as u64).next_multiple_of(HEADER)
+}
+
+/// The writing end. One thread at a time.
+#[derive(Debug)]
+pub(crate) struct Producer<M> {
+    memory: M,
+    tail: u64,
+    /// `head`, when it was looked at last.
+    head: u64,
+}
+
+impl<M: Memory> Producer<M> {
+    pub(crate) fn new(memory: M) -> Self {
+        Self { memory, tail: 0, head: 0 }
+    }
+
+    /// Writes a packet that consists of these pieces, if there is room. Wakes nobody.
+    pub(crate) fn push(&mut self, pieces: &[&[u8]]) -> Result<bool, Broken> {
+        let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+        if !self.has_room(footprint(length))? {
+            return Ok(false);
+        }
+        let mut at = self.tail;
+        self.put(&mut at, &(length as u64 | mark(self.tail)).to_le_bytes());
+        pieces.iter().for_each(|piece| self.put(&mut at, piece));
+        self.tail += footprint(length);
+        self.memory.words().tail.0.store(self.tail, Ordering::Release);
+        Ok(true)
+    }
+
+    /// Wakes the reader, if it wants to be woken by this.
+    pub(crate) fn ring(&self, urgent: bool) {
+        fence(Ordering::SeqCst);
+        let bell = &self.memory.words().bell.0;
+        let tone = bell.load(Ordering::Relaxed);
+        if tone == EAGER || (urgent && tone != AWAKE) {
+            wake(bell);
+        }
+    }
+
+    /// Sleeps until there may be more room than there was. Returns for no reason too.
+    pub(crate) fn wait_for_room(&mut self, length: usize, ended: impl Fn() -> bool) -> Result<(), Broken> {
+        let room = &self.memory.words().room.0;
+        room.store(EAGER, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if ended() || self.has_room(footprint(length))? {
+            self.memory.words().room.0.store(AWAKE, Ordering::Relaxed);
+        } else {
+            futex::wait(&self.memory.words().room.0, EAGER, None);
+        }
+        Ok(())
+    }
+
+    /// Whether the words are what they can be: what overwrites memory by the way does not leave them so.
+    pub(crate) fn is_intact(&self) -> bool {
+        let words = self.memory.words();
+        let head = words.head.0.load(Ordering::Relaxed);
+        words.tail.0.load(Ordering::Relaxed) == self.tail && (self.head..=self.tail).contains(&head)
+    }
+
+    /// Writes bytes where packets are expected, and says that they are there.
+    #[cfg(any(test, feature = "chaos"))]
+    pub(crate) fn scribble(&mut self, noise: &[u8]) {
+        let mut at = self.tail;
+        self.put(&mut at, noise);
+        self.tail += footprint(noise.len());
+        self.memory.words().tail.0.store(self.tail, Ordering::Release);
+        self.ring(true);
+    }
+
+    fn has_room(&mut self, bytes: u64) -> Result<bool, Broken> {
+        let size = self.memory.size();
+        if self.tail + bytes - self.head > size {
+            let head = self.memory.words().head.0.load(Ordering::Acquire);
+            // It never goes back, nor beyond what was written.
+            if head < self.head || head > self.tail {
+                return Err(Broken("it has read what was never written"));
+            }
+            self.head = head;
+        }
+        Ok(self.tail + bytes - self.head <= size)
+    }
+
+    fn put(&self, at: &mut u64, bytes: &[u8]) {
+        let size = self.memory.size();
+        let place = *at & (size - 1);
+        let (first, rest) = bytes.split_at(bytes.len().min((size - place) as usize));
+        self.memory.write(place, first);
+        if !rest.is_empty() {
+            self.memory.write(0, rest);
+        }
+        *at += bytes.len() as u64;
+    }
+}
+
+/// The reading end. One thread at a time.
+#[derive(Debug)]
+pub(crate) struct Consumer<M> {
+    memory: M,
+    head: u64,
+    /// `tail`, when it was looked at last.
+    tail: u64,
+}
+
+impl<M: Memory> Consumer<M> {
+    pub(crate) fn new(memory: M) -> Self {
+        Self { memory, head: 0, tail: 0 }
+    }
+
+    pub(crate) fn memory(&self) -> &M {
+        &self.memory
+    }
+
+    /// Whether there is a packet.
+    pub(crate) fn has_some(&mut self) -> Result<bool, Broken> {
+        if self.head == self.tail {
+            let tail = self.memory.words().tail.0.load(Ordering::Acquire);
+            if tail < self.tail || tail - self.head > self.memory.size() || !tail.is_multiple_of(HEADER) {
+                return Err(Broken("it has written more than there is room for"));
+            }
+            self.tail = tail;
+        }
+        Ok(self.head != self.tail)
+    }
+
+    /// Whether there may be a packet. Takes no note of anything: for looking.
+    pub(crate) fn peek(&self) -> bool {
+        self.memory.words().tail.0.load(Ordering::Relaxed) != self.head
+    }
+
+    /// Appends the packet at the front to `out`. Whether there was one.
+    pub(crate) fn pop(&mut self, out: &mut Vec<u8>) -> Result<bool, Broken> {
+        if !self.has_some()? {
+            return Ok(false);
+        }
+        let head = self.memory.word(self.head & (self.memory.size() - 1));
+        let length = head & u64::from(u32::MAX);
+        let bytes = footprint(length as usize);
+        if head & !u64::from(u32::MAX) != mark(self.head) || bytes > self.tail - self.head {
+            return Err(Broken("what should be a packet is none"));
+        }
+        self.get(self.head + HEADER, length, out);
+        self.head += bytes;
+        let words = self.memory.words();
+        words.head.0.store(self.head, Ordering::Release);
+        fence(Ordering::SeqCst);
+        if words.room.0.load(Ordering::Relaxed) != AWAKE {
+            wake(&words.room.0);
+        }
+        Ok(true)
+    }
+
+    /// Says how it wants to be woken. Whether it may [sleep](sleep): nothing has come before that.
+    pub(crate) fn set_bell(&mut self, tone: u32) -> Result<bool, Broken> {
+        self.memory.words().bell.0.store(tone, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        let quiet = !self.has_some()?;
+        if !quiet {
+            self.silence();
+        }
+        Ok(quiet)
+    }
+
+    /// It is awake, and wants no waking.
+    pub(crate) fn silence(&self) {
+        let bell = &self.memory.words().bell.0;
+        // Not written to without need: the other side looks at it all the time.
+        if bell.load(Ordering::Relaxed) != AWAKE {
+            bell.store(AWAKE, Ordering::Relaxed);
+        }
+    }
+
+    fn get(&self, at: u64, length: u64, out: &mut Vec<u8>) {
+        let size = self.memory.size();
+        let place = at & (size - 1);
+        let first = length.min(size - place);
+        self.memory.read(place, first, out);
+        if first < length {
+            self.memory.read(0, length - first, out);
+        }
+    }
+}
+
+/// Sleeps until the bell of this tone is rung, or for this long. Returns for no reason too.
+pub(crate) fn sleep(words: &Words, tone: u32, limit: Option<std::time::Duration>) {
+    futex::wait(&words.bell.0, tone, limit);
+}
+
+/// Wakes whoever sleeps at either end, for a reason that is not in the ring: told before this, and looked at by whoever has
+/// set a bell and is about to sleep.
+pub(crate) fn wake_all(words: &Words) {
+    fence(Ordering::SeqCst);
+    for word in [&words.bell.0, &words.room.0] {
+        word.store(AWAKE, Ordering::Relaxed);
+        // Whatever the word was: another thread may have silenced the bell by which one sleeps.
+        futex::wake(word);
+    }
+}
+
+fn wake(word: &AtomicU32) {
+    if word.swap(AWAKE, Ordering::Relaxed) != AWAKE {
+        futex::wake(word);
+    }
+}
