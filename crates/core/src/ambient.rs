@@ -17,6 +17,7 @@ struct Here {
     on_behalf: Option<Option<u64>>,
     notifier_of: Option<u64>,
     in_place: u32,
+    lends: bool,
 }
 
 thread_local! {
@@ -54,6 +55,18 @@ pub(crate) fn on_behalf<R>(task: Option<u64>, f: impl FnOnce() -> R) -> R {
     let done = f();
     HERE.with_borrow_mut(|here| here.on_behalf = before);
     done
+}
+
+/// Runs `f`, in which a backend uses this thread while it would only wait.
+pub(crate) fn lend(f: impl FnOnce()) {
+    HERE.with_borrow_mut(|here| here.lends = true);
+    f();
+    HERE.with_borrow_mut(|here| here.lends = false);
+}
+
+/// Whether a backend uses this thread, whose owner may hold any lock: nobody else's code may run on it.
+pub(crate) fn lends_its_thread() -> bool {
+    HERE.with_borrow(|here| here.lends)
 }
 
 /// Marks this thread as the notifier of a pool, for its whole life.

@@ -141,11 +141,8 @@ pub struct TaskOutput {
 }
 
 impl Finished {
-    pub(crate) fn outcome<R>(outcome: &Result<R, TaskError>) -> (Kind, String) {
-        match outcome {
-            Ok(_) => (Kind::Succeeded, String::new()),
-            Err(error) => (error.kind(), error.to_string()),
-        }
+    pub(crate) fn error(error: Option<&TaskError>) -> (Kind, String) {
+        error.map_or((Kind::Succeeded, String::new()), |error| (error.kind(), error.to_string()))
     }
 }
 

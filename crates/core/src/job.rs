@@ -114,6 +114,12 @@ impl Job {
         !self.items.clone().any(|item| self.work.is_open(item, self.attempt))
     }
 
+    /// Whether its results are only kept when they come, and read by whoever takes them: then no code of anybody's runs
+    /// in [`reply`](Self::reply). Not where limits, retries or readers of events have to know more.
+    pub fn is_plain(&self) -> bool {
+        self.work.head().is_plain()
+    }
+
     /// Takes the items from `most` on away, as a job of their own, before any of them was sent. `None` if there are none.
     pub fn split(&mut self, most: u32) -> Option<Self> {
         let at = self.items.start.saturating_add(most).min(self.items.end);

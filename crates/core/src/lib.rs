@@ -51,6 +51,7 @@ mod event;
 mod hub;
 mod notifier;
 mod panic;
+mod parcel;
 mod park;
 mod parker;
 mod spin;

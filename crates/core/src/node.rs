@@ -29,6 +29,8 @@ use crate::{
     event::{Event, Finished, Metrics, TaskOutput},
     job::Cargo,
     panic,
+    parcel::Parcel,
+    park,
     stopwatch::Stopwatch,
     task::{Reach, Task},
     waiters::Waiters,
@@ -78,6 +80,8 @@ enum Stage<T: Task> {
     /// With a worker elsewhere that has not said that it began.
     Sent,
     Running,
+    /// It succeeded elsewhere, and nobody has read the result.
+    Arrived(Parcel),
     Done(Result<T::Output, TaskError>),
     /// The value was given away; this is how it ended.
     Taken(Kind),
@@ -105,6 +109,34 @@ struct Doom {
 }
 
 const NO_WORKER: u32 = u32::MAX;
+
+/// What came of an attempt.
+enum Outcome<R> {
+    Read(Result<R, TaskError>),
+    Unread(Parcel),
+}
+
+impl<R> Outcome<R> {
+    fn error(&self) -> Option<&TaskError> {
+        match self {
+            Self::Read(Err(error)) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl<R> From<Result<R, TaskError>> for Outcome<R> {
+    fn from(outcome: Result<R, TaskError>) -> Self {
+        Self::Read(outcome)
+    }
+}
+
+impl<T: Task> Stage<T> {
+    /// Whether nothing about it will change any more, but that it is read and taken.
+    fn is_over(&self) -> bool {
+        matches!(self, Self::Arrived(_) | Self::Done(_) | Self::Taken(_))
+    }
+}
 
 impl<T: Task> Item<T> {
     /// An item that waits. `None` if its arguments are in the node's cargo.
@@ -197,14 +229,15 @@ impl<T: Task, S: Items<T>> Node<T, S> {
         &self,
         mut cell: MutexGuard<'_, Cell<S>>,
         item: u32,
-        mut outcome: Result<T::Output, TaskError>,
+        outcome: impl Into<Outcome<T::Output>>,
         metrics: Metrics,
     ) -> Next {
+        let mut outcome = outcome.into();
         let hub = &self.head.core.hub;
         let weight = self.weight(&cell, item);
         let state = &mut *cell;
         let this = &mut state.items.as_mut()[item as usize];
-        if matches!(this.stage, Stage::Done(_) | Stage::Taken(_)) {
+        if this.stage.is_over() {
             drop(cell);
             panic::dispose(outcome);
             return Next::Ignored;
@@ -213,21 +246,24 @@ impl<T: Task, S: Items<T>> Node<T, S> {
         let overruled = doom
             .filter(|doom| {
                 doom.whatever
-                    || matches!(&outcome, Err(TaskError::Crashed(_) | TaskError::OutOfMemory(_) | TaskError::Lost(_)))
+                    || matches!(
+                        outcome.error(),
+                        Some(TaskError::Crashed(_) | TaskError::OutOfMemory(_) | TaskError::Lost(_))
+                    )
             })
-            .map(|doom| std::mem::replace(&mut outcome, Err(doom.error)));
+            .map(|doom| std::mem::replace(&mut outcome, Err(doom.error).into()));
         if matches!(this.stage, Stage::Queued(_)) {
             self.head.unclaimed.fetch_sub(1, Ordering::Relaxed);
         }
         let counted = std::mem::take(&mut this.counted);
 
-        if let Some(after) = outcome.as_ref().err().and_then(|error| self.retry_after(error, item, this.attempt)) {
+        if let Some(after) = outcome.error().and_then(|error| self.retry_after(error, item, this.attempt)) {
             let ended = this.attempt;
             this.attempt += 1;
             let old = std::mem::replace(&mut this.stage, Stage::Queued(None));
             self.head.unclaimed.fetch_add(1, Ordering::Relaxed);
             let cargo = state.cargo.clone();
-            let (kind, error) = Finished::outcome(&outcome);
+            let (kind, error) = Finished::error(outcome.error());
             hub.emit(|| Event::Retrying { task: self.head.id(item), attempt: ended, kind, error, after });
             drop(cell);
             panic::dispose((old, overruled));
@@ -239,8 +275,12 @@ impl<T: Task, S: Items<T>> Node<T, S> {
         // stand in line before any that is registered from now on, no event of the task comes after
         // its last, and the pool does not count it as open any more.
         let mut unsent = Vec::new();
-        if this.extra.is_some() || hub.measuring() {
-            let finished = self.summary(this, item, Finished::outcome(&outcome), metrics, weight);
+        let unread = matches!(outcome, Outcome::Unread(_));
+        let announced = if this.extra.is_some() { Next::Unannounced } else { Next::Ended };
+        if unread {
+            this.extra.iter_mut().for_each(|extra| extra.metrics.bytes_out = metrics.bytes_out);
+        } else if this.extra.is_some() || hub.measuring() {
+            let finished = self.summary(this, item, Finished::error(outcome.error()), metrics, weight);
             let extra = this.extra();
             for callback in std::mem::take(&mut extra.callbacks) {
                 let finished = finished.clone();
@@ -251,7 +291,11 @@ impl<T: Task, S: Items<T>> Node<T, S> {
         }
         self.leave_queue(counted, weight);
         hub.done();
-        let old = std::mem::replace(&mut this.stage, Stage::Done(outcome));
+        let over = match outcome {
+            Outcome::Read(outcome) => Stage::Done(outcome),
+            Outcome::Unread(parcel) => Stage::Arrived(parcel),
+        };
+        let old = std::mem::replace(&mut this.stage, over);
         state.open -= 1;
         if state.open == 0 {
             state.ended = state.begun.map(|_| Instant::now());
@@ -263,15 +307,50 @@ impl<T: Task, S: Items<T>> Node<T, S> {
         drop(cargo);
         unsent.into_iter().for_each(crate::notifier::call);
         for waker in waiters {
-            // An executor's waker is the user's code.
-            if let Err(panic) = panic::catch(|| waker.wake()) {
-                log::error!(target: "taskloom", "a waker panicked: {}", panic.message);
-            }
+            self.wake(waker);
         }
         if let Some((inbox, chunk)) = &self.head.inbox {
             inbox.push(*chunk, item);
         }
-        Next::Ended
+        if unread { announced } else { Next::Ended }
+    }
+
+    fn wake(&self, waker: Waker) {
+        let ours = park::is_ours(&waker);
+        // An executor's waker is the user's code.
+        let wake = move || {
+            if let Err(panic) = panic::catch(|| waker.wake()) {
+                log::error!(target: "taskloom", "a waker panicked: {}", panic.message);
+            }
+        };
+        if ours || !ambient::lends_its_thread() {
+            wake();
+        } else {
+            self.head.core.hub.notify(wake);
+        }
+    }
+
+    /// Reads a result, which runs its type's code.
+    fn decode(&self, output: Encoded<'_>) -> Result<T::Output, TaskError> {
+        panic::catch(|| <T::Reach as Reach<T>>::decode_output(self.head.slot, output))?
+    }
+
+    /// Reads the result of an item, if nobody has. It stays.
+    fn read(&self, item: u32) {
+        let parcel = match &self.lock().items.as_ref()[item as usize].stage {
+            Stage::Arrived(parcel) => parcel.clone(),
+            _ => return,
+        };
+        let outcome = parcel.open(|output| self.decode(output));
+        let mut cell = self.lock();
+        let stage = &mut cell.items.as_mut()[item as usize].stage;
+        // Two may have read it.
+        let unwanted = match stage {
+            Stage::Arrived(_) => std::mem::replace(stage, Stage::Done(outcome)),
+            _ => Stage::Done(outcome),
+        };
+        drop(cell);
+        panic::dispose(unwanted);
     }
 
     fn summary(
@@ -453,11 +532,13 @@ impl<T: Task, S: Items<T>> Work for Node<T, S> {
         if !self.is_open(item, attempt) {
             return Next::Ignored;
         }
-        let outcome = outcome.and_then(|output| {
-            metrics.bytes_out = Some(output.size() as u64);
-            // Reading a result runs its type's code.
-            panic::catch(|| <T::Reach as Reach<T>>::decode_output(self.head.slot, output))?
-        });
+        let outcome = match outcome {
+            Ok(output) => {
+                metrics.bytes_out = Some(output.size() as u64);
+                if self.head.is_plain() { Outcome::Unread(Parcel::new(output)) } else { self.decode(output).into() }
+            }
+            Err(error) => Outcome::Read(Err(error)),
+        };
         match self.lock_attempt(item, attempt) {
             Some(cell) => self.finish(cell, item, outcome, metrics),
             None => {
@@ -491,7 +572,7 @@ impl<T: Task, S: Items<T>> Work for Node<T, S> {
         let error = TaskError::from(TimedOut::new(clock, limit, current));
         let capabilities = &self.head.core.capabilities;
         match this.stage {
-            Stage::Done(_) | Stage::Taken(_) => Next::Ignored,
+            Stage::Arrived(_) | Stage::Done(_) | Stage::Taken(_) => Next::Ignored,
             Stage::Queued(_) => self.finish(cell, item, Err(error), Metrics::default()),
             Stage::Sent | Stage::Running => {
                 self.head.stopped.fetch_max(current, Ordering::Relaxed);
@@ -514,7 +595,7 @@ impl<T: Task, S: Items<T>> Work for Node<T, S> {
         let mut cell = self.lock();
         let this = &mut cell.items.as_mut()[item as usize];
         match this.stage {
-            Stage::Done(_) | Stage::Taken(_) => Cancel::TooLate,
+            Stage::Arrived(_) | Stage::Done(_) | Stage::Taken(_) => Cancel::TooLate,
             Stage::Queued(_) => {
                 self.head.cancelled.store(true, Ordering::Relaxed);
                 // A cancelled item has no next attempt.
@@ -555,8 +636,7 @@ impl<T: Task, S: Items<T>> Work for Node<T, S> {
     }
 
     fn is_open(&self, item: u32, attempt: u32) -> bool {
-        self.lock_attempt(item, attempt)
-            .is_some_and(|cell| !matches!(cell.items.as_ref()[item as usize].stage, Stage::Done(_) | Stage::Taken(_)))
+        self.lock_attempt(item, attempt).is_some_and(|cell| !cell.items.as_ref()[item as usize].stage.is_over())
     }
 
     fn has_begun(&self, item: u32, attempt: u32) -> bool {
@@ -568,11 +648,12 @@ impl<T: Task, S: Items<T>> Work for Node<T, S> {
         match self.lock().items.as_ref()[item as usize].stage {
             Stage::Queued(_) | Stage::Sent => State::Queued,
             Stage::Running => State::Running,
-            Stage::Done(_) | Stage::Taken(_) => State::Finished,
+            Stage::Arrived(_) | Stage::Done(_) | Stage::Taken(_) => State::Finished,
         }
     }
 
     fn has_failed(&self, item: u32) -> bool {
+        self.read(item);
         match &self.lock().items.as_ref()[item as usize].stage {
             Stage::Done(outcome) => outcome.is_err(),
             Stage::Taken(kind) => *kind != Kind::Succeeded,
@@ -582,7 +663,7 @@ impl<T: Task, S: Items<T>> Work for Node<T, S> {
 
     fn poll(&self, item: u32, waker: &Waker) -> bool {
         let mut cell = self.lock();
-        let done = matches!(cell.items.as_ref()[item as usize].stage, Stage::Done(_) | Stage::Taken(_));
+        let done = cell.items.as_ref()[item as usize].stage.is_over();
         if !done && !waker.will_wake(Waker::noop()) {
             cell.waiters.add(waker);
         }
@@ -590,11 +671,14 @@ impl<T: Task, S: Items<T>> Work for Node<T, S> {
     }
 
     fn on_done(&self, item: u32, callback: Callback) {
+        self.read(item);
         let mut cell = self.lock();
         let this = &mut cell.items.as_mut()[item as usize];
         let finished = match (&this.stage, this.extra.as_ref().and_then(|extra| extra.finished.clone())) {
             (Stage::Done(_) | Stage::Taken(_), Some(finished)) => finished,
-            (Stage::Done(outcome), None) => self.summary(this, item, Finished::outcome(outcome), Metrics::default(), 0),
+            (Stage::Done(outcome), None) => {
+                self.summary(this, item, Finished::error(outcome.as_ref().err()), Metrics::default(), 0)
+            }
             // The error is gone with the value; its kind is not.
             (Stage::Taken(kind), None) => self.summary(this, item, (*kind, String::new()), Metrics::default(), 0),
             _ => {
@@ -608,8 +692,40 @@ impl<T: Task, S: Items<T>> Work for Node<T, S> {
         unsent.into_iter().for_each(crate::notifier::call);
     }
 
+    fn announce(&self, item: u32) {
+        self.read(item);
+        let mut cell = self.lock();
+        let weight = self.weight(&cell, item);
+        let this = &mut cell.items.as_mut()[item as usize];
+        let outcome = match &this.stage {
+            Stage::Done(outcome) => Finished::error(outcome.as_ref().err()),
+            Stage::Taken(kind) => (*kind, String::new()),
+            _ => return,
+        };
+        let metrics = this.extra.as_ref().map(|extra| extra.metrics).unwrap_or_default();
+        let finished = self.summary(this, item, outcome, metrics, weight);
+        let extra = this.extra();
+        if extra.finished.is_some() {
+            return;
+        }
+        let mut unsent = Vec::new();
+        for callback in std::mem::take(&mut extra.callbacks) {
+            let finished = finished.clone();
+            unsent.extend(self.head.core.hub.post(move || callback(&finished)).err());
+        }
+        extra.finished = Some(finished);
+        drop(cell);
+        unsent.into_iter().for_each(crate::notifier::call);
+    }
+
     fn finished(&self, item: u32) -> Option<Finished> {
-        let cell = self.lock();
+        let mut cell = self.lock();
+        let this = &cell.items.as_ref()[item as usize];
+        if this.stage.is_over() && this.extra.as_ref().is_some_and(|extra| extra.finished.is_none()) {
+            drop(cell);
+            self.announce(item);
+            cell = self.lock();
+        }
         cell.items.as_ref()[item as usize].extra.as_ref()?.finished.clone()
     }
 }
@@ -625,6 +741,17 @@ impl<T: Task, S: Items<T>> Take<T::Output> for Node<T, S> {
                     Stage::Done(outcome) => Some(outcome),
                     _ => None,
                 }
+            }
+            Stage::Arrived(_) => {
+                let Stage::Arrived(parcel) = std::mem::replace(stage, Stage::Taken(Kind::Succeeded)) else {
+                    return None;
+                };
+                drop(cell);
+                let outcome = parcel.open(|output| self.decode(output));
+                if let Err(error) = &outcome {
+                    self.lock().items.as_mut()[item as usize].stage = Stage::Taken(error.kind());
+                }
+                Some(outcome)
             }
             Stage::Taken(_) => {
                 drop(cell);

@@ -36,7 +36,7 @@ pub(crate) fn wait_until(
         return Ok(true);
     }
     if let Some(backend) = backend {
-        backend.attend(&|| parker.is_woken());
+        ambient::lend(|| backend.attend(&|| parker.is_woken()));
         if ready(&waker) {
             return Ok(true);
         }
@@ -52,6 +52,11 @@ pub(crate) fn wait_until(
             return Ok(ready(&waker));
         }
     }
+}
+
+/// Whether a waker is that of a thread that waits here: waking it runs no code of anybody else's.
+pub(crate) fn is_ours(waker: &Waker) -> bool {
+    PARKER.with(|(_, own)| std::ptr::eq(waker.vtable(), own.vtable()))
 }
 
 /// While it lives another thread may take this worker's place, if this thread is one.

@@ -89,6 +89,12 @@ impl Head {
         RunId { id: self.id(item), index, attempt, seed: seed_of(self.core.hub.settings().seed, self.batch, index) }
     }
 
+    /// Whether nobody has to know more of a result than that it came.
+    pub(crate) fn is_plain(&self) -> bool {
+        let settled = |policy: &Arc<Policy>| policy.has_limits() || policy.retry.is_some();
+        !self.core.hub.measuring() && !self.policy.as_ref().is_some_and(settled)
+    }
+
     pub(crate) fn stop_policy(&self) -> Stop {
         Stop::Kill { grace: self.policy.as_ref().map_or(DEFAULT_GRACE, |policy| policy.grace_period()) }
     }
@@ -132,6 +138,8 @@ pub(crate) enum Next {
     Ignored,
     /// The item has its outcome.
     Ended,
+    /// The item has its outcome, which has not been read; and somebody waits to be told of it.
+    Unannounced,
     /// There is another attempt.
     Again { attempt: u32, after: Duration, cargo: Option<Arc<Cargo>> },
 }
@@ -142,6 +150,11 @@ impl Next {
         match self {
             Self::Ignored => false,
             Self::Ended => true,
+            Self::Unannounced => {
+                let work = work.clone();
+                work.head().core.hub.clone().notify(move || work.announce(item));
+                true
+            }
             Self::Again { attempt, after, cargo } => {
                 let job = Job::new(work.clone(), attempt, item..item + 1, cargo);
                 if after.is_zero() {
@@ -190,6 +203,8 @@ pub(crate) trait Work: Link {
     /// Whether an item is finished; if it is not, `waker` will be woken.
     fn poll(&self, item: u32, waker: &Waker) -> bool;
     fn on_done(&self, item: u32, callback: Callback);
+    /// Reads the result of an item that is finished, and tells those who wait to be told.
+    fn announce(&self, item: u32);
     fn finished(&self, item: u32) -> Option<Finished>;
     /// Items that nobody has begun or been sent.
     fn unclaimed(&self) -> u32 {

@@ -179,7 +179,7 @@ impl Shared {
         // Whoever does so already does it for all.
         let Ok(crowd) = self.crowd.try_lock() else { return };
         let Crowd { hearings, spin } = &*crowd;
-        if hearings.is_empty() || !spin.pays() {
+        if hearings.is_empty() || self.hub.measuring() || !spin.pays() {
             return;
         }
         spin.look(|| {

@@ -258,6 +258,10 @@ pub(crate) struct Line {
     writer: Mutex<Option<Writer>>,
     /// Log records delivered and not yet credited.
     delivered: AtomicU32,
+    /// Behind the last token whose results are read when they come, which may run anybody's code.
+    involved: AtomicU64,
+    /// Behind the last token that has ended.
+    ended: AtomicU64,
 }
 
 #[derive(Default)]
@@ -291,7 +295,16 @@ const LOG_BATCH: u32 = 64;
 
 impl Line {
     pub(crate) fn new(vital: Arc<Vital>, data: Down, control: Sender) -> Self {
-        Self { vital, data, control, jobs: Mutex::default(), writer: Mutex::default(), delivered: AtomicU32::new(0) }
+        Self {
+            vital,
+            data,
+            control,
+            jobs: Mutex::default(),
+            writer: Mutex::default(),
+            delivered: AtomicU32::new(0),
+            involved: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+        }
     }
 
     pub(crate) fn worker(&self) -> u32 {
@@ -348,6 +361,9 @@ impl Line {
         if kept.closed {
             return Err(jobs);
         }
+        if let Some((token, _)) = jobs.iter().rfind(|(_, job)| !job.is_plain()) {
+            self.involved.store(token + 1, Ordering::Relaxed);
+        }
         kept.jobs.extend(jobs);
         Ok(())
     }
@@ -362,6 +378,16 @@ impl Line {
     /// Puts a job back that was taken.
     pub(crate) fn put_back(&self, token: u64, job: Job) {
         self.jobs().jobs.push_front((token, job));
+    }
+
+    /// A job has ended; they do so in order.
+    pub(crate) fn has_ended(&self, token: u64) {
+        self.ended.store(token + 1, Ordering::Relaxed);
+    }
+
+    /// Whether whoever hears the worker now only keeps what it says. What is sent meanwhile is answered later.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.involved.load(Ordering::Relaxed) <= self.ended.load(Ordering::Relaxed)
     }
 
     /// All jobs with their tokens; none can be added any more.

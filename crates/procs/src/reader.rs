@@ -164,9 +164,12 @@ impl Hearing {
         }
     }
 
-    /// Hears what is there, unless somebody else does just now. From here until [`leave`](Self::leave) the
-    /// reader's own thread is not woken.
+    /// Hears what is there, unless somebody else does just now, or it may run anybody's code. From here until
+    /// [`leave`](Self::leave) the reader's own thread is not woken.
     pub(crate) fn attend(&self, shared: &Arc<Shared>) {
+        if !self.line.is_plain() {
+            return;
+        }
         let Ok(mut ears) = self.ears.try_lock() else { return };
         let Ears { up: Up::Fast(up), deaf: false, .. } = &mut *ears else { return };
         up.silence();
@@ -368,6 +371,7 @@ impl Reader<'_> {
                 }
             }
             Record::End { token } => {
+                self.line.has_ended(token);
                 let over = self.job(token).map(|job| job.is_over());
                 if over == Some(true) {
                     self.ears.current = None;

@@ -258,6 +258,11 @@ impl<'b> Encoded<'b> {
         }
     }
 
+    /// All that is left, if there are no bodies.
+    pub(crate) fn plain(&self) -> Option<&'b [u8]> {
+        (self.bodies.len() == 0).then_some(self.bytes)
+    }
+
     /// Whether nothing is left.
     pub fn is_empty(&self) -> bool {
         self.left() == Extent::default()
