@@ -369,3 +369,151 @@ impl Bed {
         self.mapping.get(WORDS[self.way as usize])
     }
 }
+
+/// Both sides of a worker's rings, in one process.
+#[cfg(test)]
+pub(crate) fn pair() -> ((Sender, Receiver, Fate), (Receiver, Sender, Note)) {
+    let (parents, file) = Rings::create().unwrap();
+    (parents.parents(), Rings::of(&file).unwrap().workers())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    fn body(byte: u8, size: usize) -> Blob {
+        Blob::from(vec![byte; size])
+    }
+
+    #[test]
+    fn messages_of_all_sizes_arrive_in_order() {
+        let ((sender, _, _fate), (mut receiver, ..)) = pair();
+        let sizes = [0, 1, 7, 8, 9, 1000, PART - 1, PART, PART + 1, RING - 1, RING, 3_000_000];
+        let sent = thread::spawn(move || {
+            for round in 0..50 {
+                for size in sizes {
+                    let bodies = if round % 10 == 0 { vec![body(2, 2 * PART + 1), body(3, 0)] } else { Vec::new() };
+                    sender.send(&vec![round; size], &bodies, true).unwrap();
+                }
+            }
+        });
+        for round in 0..50 {
+            for size in sizes {
+                let Message { bytes, bodies } = receiver.receive(|| {}).unwrap().expect("it goes on");
+                assert!(bytes == vec![round; size], "{} bytes of {size}", bytes.len());
+                let wanted = if round % 10 == 0 { vec![body(2, 2 * PART + 1), body(3, 0)] } else { Vec::new() };
+                assert_eq!(bodies, wanted);
+            }
+        }
+        sent.join().unwrap();
+    }
+
+    #[test]
+    fn the_end_comes_behind_what_has_arrived_and_wakes_who_waits() {
+        let ((sender, mut receiver, fate), (_, up, _)) = pair();
+        up.send(b"last words", &[], true).unwrap();
+        let waits = thread::spawn(move || {
+            let last = receiver.receive(|| {}).unwrap().map(|message| message.bytes);
+            (last, receiver.receive(|| {}).unwrap())
+        });
+        // Nobody reads it: it fills the ring, and waits for room.
+        let fills = thread::spawn(move || sender.send(&vec![7; 2 * RING], &[], true));
+        thread::sleep(Duration::from_millis(20));
+        assert!(!fills.is_finished() && !waits.is_finished());
+        fate.end();
+        assert_eq!(fills.join().unwrap(), Err(Gone));
+        assert_eq!(waits.join().unwrap(), (Some(b"last words".to_vec()), None));
+    }
+
+    #[test]
+    fn who_rests_is_woken_by_what_it_wants_to_hear_of() {
+        let ((_, mut receiver, _fate), (_, up, _)) = pair();
+        let mut small = Vec::new();
+        assert!(receiver.set_bell(ring::LAZY).unwrap());
+        up.send(b"no hurry", &[], false).unwrap();
+        let bed = receiver.bed();
+        let start = std::time::Instant::now();
+        bed.rest(ring::LAZY, Some(Duration::from_millis(30)));
+        assert!(start.elapsed() >= Duration::from_millis(30), "nobody wakes for that");
+        let rests = thread::spawn(move || bed.rest(ring::LAZY, None));
+        thread::sleep(Duration::from_millis(20));
+        up.send(b"now", &[], true).unwrap();
+        rests.join().unwrap();
+        assert!(!receiver.set_bell(EAGER).unwrap(), "there is something");
+        for word in [&b"no hurry"[..], b"now"] {
+            small.clear();
+            assert!(matches!(receiver.try_receive(&mut small), Ok(Came::Small)));
+            assert_eq!(small, word);
+        }
+    }
+
+    /// What is overwritten by the way is noticed by both: by who reads it, and by who is about to write.
+    #[test]
+    fn noise_is_no_message_and_what_came_before_it_is() {
+        let ((_, mut receiver, fate), (_, up, note)) = pair();
+        let mut small = Vec::new();
+        up.send(b"true", &[], true).unwrap();
+        note.note(7, 3);
+        up.scribble(&[0xa5; 3000]);
+        assert!(!up.is_intact());
+        assert_eq!(up.send(b"behind it", &[], true), Err(Gone));
+        assert!(matches!(receiver.try_receive(&mut small), Ok(Came::Small)));
+        assert_eq!(small, b"true");
+        assert!(matches!(receiver.try_receive(&mut small), Err(Trouble::Broken(_))));
+        assert_eq!(fate.begun(), Some((7, 3)));
+    }
+
+    #[test]
+    fn what_has_begun_is_known_unless_it_was_overwritten() {
+        let ((_, _, fate), (_, _, note)) = pair();
+        assert_eq!(fate.begun(), None);
+        for begun in [(0, 0), (5, 1 << 19), (1 << 40, 9)] {
+            note.note(begun.0, begun.1);
+            assert_eq!(fate.begun(), Some(begun));
+        }
+        // More than can be noted of one chunk: all of it.
+        note.note(6, 1 << 20);
+        assert_eq!(fate.begun(), Some((6, u32::MAX)));
+        fate.mapping.write(BEGUN[0], &[0xa5; 8]);
+        assert_eq!(fate.begun(), None);
+    }
+
+    /// Whatever stands in the words and the bytes: an error, or nothing, or a message; no panic, and no end of waiting but ours.
+    #[test]
+    fn no_memory_of_the_other_side_makes_this_one_panic() {
+        let mut state = 1_u64;
+        let mut random = move || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state >> 20
+        };
+        for _ in 0..3000 {
+            let ((sender, mut receiver, fate), (_, up, _)) = pair();
+            fate.end();
+            for _ in 0..random() % 5 {
+                up.send(&vec![1; (random() % 2000) as usize], &[], true).unwrap();
+                let _ = receiver.try_receive(&mut Vec::new());
+            }
+            for _ in 0..1 + random() % 4 {
+                // Words more often than others, and small numbers more often than large ones.
+                let place = if random() % 2 == 0 { (random() % 32) * 128 } else { random() % (SIZE as u64 - 8) };
+                let value = if random() % 2 == 0 { random() % 4096 } else { random().wrapping_mul(random()) };
+                fate.mapping.write(place as usize, &value.to_le_bytes());
+            }
+            let mut small = Vec::new();
+            for _ in 0..20 {
+                if matches!(receiver.try_receive(&mut small), Err(_) | Ok(Came::Nothing)) {
+                    break;
+                }
+            }
+            let _ = receiver.set_bell(EAGER);
+            for _ in 0..20 {
+                if sender.send(&vec![1; (random() % 40_000) as usize], &[], true).is_err() {
+                    break;
+                }
+            }
+            fate.begun();
+        }
+    }
+}

@@ -28,7 +28,7 @@ use crate::{
         process::{Child, Doing},
     },
     stderr::Tail,
-    transport::Sender,
+    transport::{Gone, Sender},
     wire::{self, Control},
 };
 
@@ -314,10 +314,13 @@ impl Line {
     /// Sends on the data channel. That it fails is no news: the worker's end comes by another way.
     pub(crate) fn send(&self, message: impl Into<Message>) {
         let message = message.into();
-        let _ = match &self.data {
-            Down::Plain(plain) => plain.send(message),
-            Down::Fast(fast) => fast.send(&message.bytes, &message.bodies, true),
-        };
+        match &self.data {
+            Down::Plain(plain) => drop(plain.send(message)),
+            // Not because it is dead, perhaps: what is between us cannot be used any more.
+            Down::Fast(fast) => drop(fast.send(&message.bytes, &message.bodies, true).map_err(|Gone| {
+                self.vital.kill("it has overwritten the memory that it shares with its pool");
+            })),
+        }
     }
 
     /// How much may wait for it in there.

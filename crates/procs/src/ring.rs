@@ -28,7 +28,8 @@
 //! # What the other side can do
 //! Everything that comes from it is checked before it is believed: `head` and `tail` can be no further apart than
 //! the ring is long, a packet ends before `tail`, its header has its own position in it. What is read has been copied before
-//! anybody looks at it. If a check fails the ring is [`Broken`], for good: nothing tells where the next packet begins. A side that
+//! anybody looks at it. A writer looks at its own `tail` before it writes: if that is not what it left there, somebody writes anywhere.
+//! If a check fails the ring is [`Broken`], for good: nothing tells where the next packet begins. A side that
 //! does not read, or does not wake, is a side that has stopped: its owner's clocks and its death end the wait.
 
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, futex};
@@ -99,6 +100,9 @@ impl<M: Memory> Producer<M> {
     /// Writes a packet that consists of these pieces, if there is room. Wakes nobody.
     pub(crate) fn push(&mut self, pieces: &[&[u8]]) -> Result<bool, Broken> {
         let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+        if !self.is_intact() {
+            return Err(Broken("the end of what was written has been overwritten"));
+        }
         if !self.has_room(footprint(length))? {
             return Ok(false);
         }
@@ -133,20 +137,17 @@ impl<M: Memory> Producer<M> {
         Ok(())
     }
 
-    /// Whether the words are what they can be: what overwrites memory by the way does not leave them so.
+    /// Whether the word that is ours alone is as we left it: what overwrites memory by the way does not leave it so.
     pub(crate) fn is_intact(&self) -> bool {
-        let words = self.memory.words();
-        let head = words.head.0.load(Ordering::Relaxed);
-        words.tail.0.load(Ordering::Relaxed) == self.tail && (self.head..=self.tail).contains(&head)
+        self.memory.words().tail.0.load(Ordering::Relaxed) == self.tail
     }
 
-    /// Writes bytes where packets are expected, and says that they are there.
+    /// Writes bytes where packets are expected, and says that they are there, as a program would that writes anywhere.
     #[cfg(any(test, feature = "chaos"))]
-    pub(crate) fn scribble(&mut self, noise: &[u8]) {
+    pub(crate) fn scribble(&self, noise: &[u8]) {
         let mut at = self.tail;
         self.put(&mut at, noise);
-        self.tail += footprint(noise.len());
-        self.memory.words().tail.0.store(self.tail, Ordering::Release);
+        self.memory.words().tail.0.store(self.tail + footprint(noise.len()), Ordering::Release);
         self.ring(true);
     }
 

@@ -79,7 +79,7 @@ impl Mapping {
         );
         // SAFETY: the range is inside the mapping, which lives as long as `self`, and aligned, as asserted. `Words` are made of
         // atomics, for which all bytes are values and which may change under a shared reference.
-        unsafe { self.base.add(at).cast::<T>().as_ref() }
+        unsafe { &*self.base.as_ptr().wrapping_add(at).cast::<T>() }
     }
 
     /// Copies `bytes` to `at`.
@@ -90,7 +90,7 @@ impl Mapping {
         assert!(at.checked_add(bytes.len()).is_some_and(|end| end <= self.size));
         // SAFETY: the target is inside the mapping, as asserted, and no reference to it exists; `bytes` is ours, and no part
         // of a mapping.
-        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.base.as_ptr().add(at), bytes.len()) }
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.base.as_ptr().wrapping_add(at), bytes.len()) }
     }
 
     /// Appends a copy of the `length` bytes from `at` on to `out`.
@@ -101,13 +101,13 @@ impl Mapping {
         assert!(at.checked_add(length).is_some_and(|end| end <= self.size));
         out.reserve(length);
         let end = out.len();
+        let (from, to) = (self.base.as_ptr().wrapping_add(at), out.as_mut_ptr().wrapping_add(end));
         // SAFETY: the source is inside the mapping, as asserted; the target is the vector's spare room, which was
-        // reserved, and of which so many bytes are then initialised. The other process may write meanwhile: then the
-        // bytes are any bytes, which is what whoever reads them expects.
-        unsafe {
-            ptr::copy_nonoverlapping(self.base.as_ptr().add(at), out.as_mut_ptr().add(end), length);
-            out.set_len(end + length);
-        }
+        // reserved. The other process may write meanwhile: then the bytes are any bytes, which is what whoever reads them
+        // expects.
+        unsafe { ptr::copy_nonoverlapping(from, to, length) };
+        // SAFETY: there is room for so many, and they have just been written.
+        unsafe { out.set_len(end + length) };
     }
 }
 

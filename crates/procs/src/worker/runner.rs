@@ -124,9 +124,9 @@ impl Runner<'_> {
             return false;
         }
         chaos::at(Point::Claimed);
-        down.note_begun(token, item);
         self.out.started(token, item);
         self.flush(false);
+        down.note_begun(token, item);
         chaos::at(Point::Started);
         if let Some(at) = &mut *at() {
             at.item = Some((token, item));
