@@ -187,8 +187,10 @@ fn what_was_ignored_at_the_start_stays_ignored() {
 #[test]
 fn ends_are_seen_where_they_were_ignored() {
     let folder = Folder::new();
-    let line = format!("trap '' CHLD; exec {} exec -q ::: 3 -- sh -c 'exit $0'", env!("CARGO_BIN_EXE_taskloom"));
-    let output = Command::new("sh").args(["-c", &line]).current_dir(folder.path()).output().unwrap();
+    let words = ["exec", "-q", ":::", "3", "--", "sh", "-c", "exit $0"];
+    let mut env = Command::new("env");
+    env.args(["--ignore-signal=CHLD", env!("CARGO_BIN_EXE_taskloom")]).args(words).current_dir(folder.path());
+    let output = env.output().unwrap();
     assert_eq!(output.status.code(), Some(100));
     assert!(String::from_utf8_lossy(&output.stderr).contains("exit code 3"), "{output:?}");
 }
