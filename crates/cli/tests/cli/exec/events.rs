@@ -30,13 +30,12 @@ fn a_run_is_a_stream_of_events() {
 
 #[test]
 fn processor_time_is_the_commands_own() {
-    let ran = exec(
-        "--json -k -j 2 ::: 0 1",
-        &["sh", "-c", "if [ $0 = 1 ]; then n=0; while [ $n -lt 200000 ]; do n=$((n+1)); done; fi"],
-    );
+    let script = "if [ $0 = 0 ]; then sleep 0.4; else n=0; while [ $n -lt 200000 ]; do n=$((n+1)); done; fi";
+    let ran = exec("--json -k -j 2 ::: 0 1", &["sh", "-c", script]).code(0);
     let events = events(&ran);
-    let (idle, busy) = (events[1]["cpu_s"].as_f64().unwrap(), events[2]["cpu_s"].as_f64().unwrap());
-    assert!(busy > 0.02 && idle < busy / 2.0, "{idle} {busy}");
+    let [idle, busy] = [&events[1], &events[2]].map(|event| event["cpu_s"].as_f64().unwrap());
+    assert!(events[1]["wall_s"].as_f64().unwrap() >= 0.4, "{}", ran.out);
+    assert!(busy > 0.02 && idle < 0.2, "asleep {idle}, awake {busy}");
 }
 
 #[test]

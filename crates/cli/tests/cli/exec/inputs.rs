@@ -50,6 +50,18 @@ fn lines_may_end_with_nul_and_need_not_be_text() {
 }
 
 #[test]
+fn commands_do_not_read_what_inputs_are_read_from() {
+    let folder = Folder::new();
+    let ran = folder.exec_with("-j 1 -k --lines -", &["sh", "-c", "cat; echo $0"], "a\nb\nc\n").code(0);
+    assert_eq!(ran.out, "a\nb\nc\n");
+    // Would wait for ever for the end of what stays open.
+    let mut child = folder.exec_command("::: a", &["sh", "-c", "cat"]).spawn().unwrap();
+    let input = child.stdin.take();
+    assert!(child.wait().unwrap().success());
+    drop(input);
+}
+
+#[test]
 fn placeholders_are_the_listed_ones_and_fields() {
     let words = ["printf", "%s|", "{}", "{.}", "{/}", "{//}", "{#}", "{x}", "{{}}", "${}", "{a,b}"];
     let ran = exec("-k ::: d/a.b.c", &words).code(0);
