@@ -2,14 +2,18 @@
 
 mod exec;
 mod inputs;
+mod record;
 mod run;
+mod runs;
 
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use self::{
     exec::{ExecArgs, LimitArgs},
     inputs::{InputArgs, OnBadInput},
+    record::RecordArgs,
     run::RunArgs,
+    runs::{RunsArgs, RunsCommand},
 };
 
 /// Runs tasks inline, on threads, or in isolated worker processes.
@@ -28,6 +32,8 @@ pub(crate) enum Command {
     Run(Box<RunArgs>),
     /// Run a command once per input, without a shell
     Exec(Box<ExecArgs>),
+    /// List recorded runs, look at them, stop, go on with or delete them
+    Runs(RunsArgs),
 }
 
 #[derive(Debug, Args)]

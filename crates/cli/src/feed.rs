@@ -1,6 +1,6 @@
 //! What a run is fed with: every source that was named, checked as far as it can be before it is read.
 
-use std::{ops::Range, os::unix::ffi::OsStrExt, path::PathBuf};
+use std::{ops::Range, os::unix::ffi::OsStrExt, path::PathBuf, sync::OnceLock};
 
 use taskloom::JsonFault;
 
@@ -11,6 +11,7 @@ use crate::{
     exit,
     glob::{self, Unreadable},
     input::{Input, Origin, Place, Source, Text, cannot_read},
+    record::Memory,
     values::Only,
     words,
 };
@@ -24,6 +25,8 @@ pub(crate) struct Feed {
     pub(crate) only: Only,
     pub(crate) on_bad_input: OnBadInput,
     pub(crate) allow_empty: bool,
+    /// What a record wants of inputs, if there is one.
+    pub(crate) memory: OnceLock<Memory>,
 }
 
 /// What a check of the inputs found.
@@ -73,6 +76,13 @@ impl Feed {
             _ => Source::Json(Place::new(path), end),
         }));
         sources.extend(args.lines.iter().cloned().map(|path| Source::Lines(Place::new(path), end)));
+        if let Some(kept) = &args.stdin {
+            for source in sources.iter_mut().filter(|source| source.is_stdin()) {
+                if let Source::Json(place, _) | Source::Lines(place, _) = source {
+                    *place = Place::Kept(kept.clone());
+                }
+            }
+        }
         for source in &sources {
             match source {
                 Source::Json(place, _) | Source::Lines(place, _) => place.check()?,
@@ -80,9 +90,7 @@ impl Feed {
                 _ => {}
             }
         }
-        let standard =
-            |source: &&Source| matches!(source, Source::Json(Place::Stdin, _) | Source::Lines(Place::Stdin, _));
-        if sources.iter().filter(standard).count() > 1 {
+        if sources.iter().filter(|source| source.is_stdin()).count() > 1 {
             return Err(Stop::usage("stdin-twice", "standard input can be read only once").help("give `-` once"));
         }
         for pattern in &args.files {
@@ -104,6 +112,7 @@ impl Feed {
             only: Only::parse(args.only.as_deref())?,
             on_bad_input: args.on_bad_input,
             allow_empty: args.allow_empty,
+            memory: OnceLock::new(),
         })
     }
 
@@ -135,7 +144,7 @@ impl Feed {
                 }
                 continue;
             }
-            for input in source.inputs(number)? {
+            for input in source.inputs(number, None)? {
                 let input = input?;
                 match fits(&input.text) {
                     Ok(()) => good += 1,
@@ -154,16 +163,29 @@ impl Feed {
     /// Gives each input that is meant with its number, until `take` wants no more.
     pub(crate) fn each(&self, mut take: impl FnMut(u64, Input) -> bool) -> Result<(), Stop> {
         let mut number = 0;
+        let memory = self.memory.get();
+        let spool = memory.and_then(|memory| memory.spool.as_ref());
         for (source, of) in self.sources.iter().enumerate() {
-            for input in of.inputs(source)? {
-                let input = input?;
+            for input in of.inputs(source, spool)? {
+                let mut input = input?;
                 number += 1;
-                if self.only.is_over(number) || (self.only.has(number) && !take(number, input)) {
+                if self.only.is_over(number) {
                     return Ok(());
+                }
+                if self.only.has(number) {
+                    input.key = memory.map(|memory| memory.key(&input.text));
+                    if !take(number, input) {
+                        return Ok(());
+                    }
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether a run that is gone on with has recorded this input as done.
+    pub(crate) fn was_done(&self, input: &Input) -> bool {
+        self.memory.get().zip(input.key).is_some_and(|(memory, key)| memory.was_done(key))
     }
 
     /// Why nothing can be run: there is no input.
@@ -195,7 +217,7 @@ fn range_fault(
     }
     for at in [range.start, range.end - 1] {
         let one = Source::Range(at..at + 1);
-        for input in one.inputs(number)? {
+        for input in one.inputs(number, None)? {
             let input = input?;
             if let Err(fault) = fits(&input.text) {
                 let label = source.label((at - range.start) as u64 + 1);

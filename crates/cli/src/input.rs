@@ -14,12 +14,17 @@ use std::{
     ops::Range,
     os::unix::ffi::{OsStrExt, OsStringExt},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde_json::value::RawValue;
 use taskloom::JsonFault;
 
-use crate::{Stop, exit, words};
+use crate::{
+    Stop, exit,
+    record::{Key, NotKept, Spool},
+    words,
+};
 
 /// One source of inputs, in the order in which they are read.
 #[derive(Debug)]
@@ -47,6 +52,8 @@ pub(crate) enum Source {
 pub(crate) enum Place {
     Stdin,
     File(PathBuf),
+    /// What was once read from standard input.
+    Kept(PathBuf),
 }
 
 /// Where an input stands: in which source, and at which line or position from 1.
@@ -61,6 +68,8 @@ pub(crate) struct Origin {
 pub(crate) struct Input {
     pub(crate) origin: Origin,
     pub(crate) text: Text,
+    /// By what its success is recorded, if it is.
+    pub(crate) key: Option<Key>,
 }
 
 /// The text of an input.
@@ -88,13 +97,41 @@ impl Source {
         }
     }
 
+    /// Whether it is what standard input says now.
+    pub(crate) fn is_stdin(&self) -> bool {
+        matches!(self, Self::Json(Place::Stdin, _) | Self::Lines(Place::Stdin, _))
+    }
+
+    /// Whether it is what standard input said when it was recorded.
+    pub(crate) fn is_kept(&self) -> bool {
+        matches!(self, Self::Json(Place::Kept(_), _) | Self::Lines(Place::Kept(_), _))
+    }
+
+    /// What it is called.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Json(place, _) | Self::Lines(place, _) => place.name(),
+            Self::Array(file) => words::shown(&file.to_string_lossy(), 200),
+            Self::Paths(_) => "--files".to_owned(),
+            Self::Range(range) => format!("--range {}..{}", range.start, range.end),
+            Self::Typed(_) => "--arg".to_owned(),
+            Self::Lists(_) => ":::".to_owned(),
+            Self::Nothing => String::new(),
+        }
+    }
+
     /// Its inputs. The number is its place among the sources.
-    pub(crate) fn inputs(&self, number: usize) -> Result<Box<dyn Iterator<Item = Result<Input, Stop>> + '_>, Stop> {
-        let input = move |at: u64, text: Text| Ok(Input { origin: Origin { source: number, at }, text });
+    /// Standard input is copied to `spool`.
+    pub(crate) fn inputs(
+        &self,
+        number: usize,
+        spool: Option<&Arc<Spool>>,
+    ) -> Result<Box<dyn Iterator<Item = Result<Input, Stop>> + '_>, Stop> {
+        let input = move |at: u64, text: Text| Ok(Input { origin: Origin { source: number, at }, text, key: None });
         Ok(match self {
             Self::Json(place, end) => {
                 let blank = |text: &Text| matches!(text, Text::Json(text) if text.trim().is_empty());
-                let lines = place.lines(*end, Text::Json, Text::BadJson)?;
+                let lines = place.lines(spool, *end, Text::Json, Text::BadJson)?;
                 Box::new(lines.zip(1..).filter_map(move |(text, at)| match text {
                     // A blank line is no value, and no mistake.
                     Ok(text) if blank(&text) => None,
@@ -106,7 +143,7 @@ impl Source {
                 Box::new(elements(file)?.into_iter().zip(1..).map(move |(text, at)| input(at, Text::Json(text))))
             }
             Self::Lines(place, end) => {
-                let lines = place.lines(*end, Text::Plain, Text::Bytes)?;
+                let lines = place.lines(spool, *end, Text::Plain, Text::Bytes)?;
                 Box::new(lines.zip(1..).map(move |(text, at)| input(at, text?)))
             }
             Self::Paths(paths) => Box::new(
@@ -126,15 +163,13 @@ impl Source {
     /// What its input number `at` is called in messages: `images.jsonl:17`.
     pub(crate) fn label(&self, at: u64) -> String {
         match self {
-            Self::Json(place, _) | Self::Lines(place, _) => format!("{}:{at}", place.name()),
-            Self::Array(file) => format!("{}[{}]", words::shown(&file.to_string_lossy(), 200), at - 1),
+            Self::Json(..) | Self::Lines(..) => format!("{}:{at}", self.name()),
+            Self::Array(_) => format!("{}[{}]", self.name(), at - 1),
             Self::Paths(paths) => {
                 let path = usize::try_from(at - 1).ok().and_then(|at| paths.get(at));
                 words::shown(&path.map_or_else(String::new, |path| path.to_string_lossy().into_owned()), 200)
             }
-            Self::Range(range) => format!("--range {}..{}, number {at}", range.start, range.end),
-            Self::Typed(_) => format!("--arg, number {at}"),
-            Self::Lists(_) => format!(":::, number {at}"),
+            Self::Range(_) | Self::Typed(_) | Self::Lists(_) => format!("{}, number {at}", self.name()),
             Self::Nothing => String::new(),
         }
     }
@@ -181,18 +216,18 @@ impl Place {
 
     pub(crate) fn name(&self) -> String {
         match self {
-            Self::Stdin => "standard input".to_owned(),
+            Self::Stdin | Self::Kept(_) => "standard input".to_owned(),
             Self::File(path) => words::shown(&path.to_string_lossy(), 200),
         }
     }
 
     fn is_regular(&self) -> bool {
-        matches!(self, Self::File(path) if path.is_file())
+        matches!(self, Self::File(path) | Self::Kept(path) if path.is_file())
     }
 
     /// Fails unless it can be opened and has lines.
     pub(crate) fn check(&self) -> Result<(), Stop> {
-        let Self::File(path) = self else { return Ok(()) };
+        let (Self::File(path) | Self::Kept(path)) = self else { return Ok(()) };
         // Opening a pipe waits for its writer, and is left to the reader.
         let folder = std::fs::metadata(path).map_err(|error| cannot_read(path, &error))?.is_dir();
         if folder {
@@ -207,13 +242,21 @@ impl Place {
 
     fn lines(
         &self,
+        spool: Option<&Arc<Spool>>,
         end: u8,
         text: fn(String) -> Text,
         bytes: fn(Vec<u8>) -> Text,
     ) -> Result<impl Iterator<Item = Result<Text, Stop>> + use<>, Stop> {
         let (mut reader, name): (Box<dyn BufRead>, _) = match self {
-            Self::Stdin => (Box::new(io::stdin().lock()), PathBuf::from("standard input")),
-            Self::File(path) => {
+            Self::Stdin => {
+                let reader: Box<dyn BufRead> = match spool {
+                    // Of one capacity with its copy: what has been read is in the copy.
+                    Some(spool) => Box::new(BufReader::with_capacity(64 << 10, spool.copying(io::stdin().lock()))),
+                    None => Box::new(io::stdin().lock()),
+                };
+                (reader, PathBuf::from("standard input"))
+            }
+            Self::File(path) | Self::Kept(path) => {
                 let file = File::open(path).map_err(|error| cannot_read(path, &error))?;
                 (Box::new(BufReader::with_capacity(64 << 10, file)), path.clone())
             }
@@ -236,9 +279,16 @@ impl Place {
                     }
                     Some(Ok(String::from_utf8(line).map_or_else(|error| bytes(error.into_bytes()), text)))
                 }
-                Err(error) => Some(Err(cannot_read(&name, &error))),
+                Err(error) => Some(Err(not_read(&name, error))),
             }
         }))
+    }
+}
+
+fn not_read(name: &Path, error: io::Error) -> Stop {
+    match error.downcast::<NotKept>() {
+        Ok(NotKept(stop)) => stop,
+        Err(error) => cannot_read(name, &error),
     }
 }
 

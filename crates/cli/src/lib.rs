@@ -47,11 +47,14 @@ mod exec;
 mod outcome;
 mod printed;
 mod reader;
+mod record;
 mod report;
 mod run;
+mod runs;
 
 mod glob;
 mod log_setup;
+mod shell;
 mod signals;
 mod snippet;
 pub mod terminal;
@@ -60,10 +63,10 @@ pub mod words;
 
 use std::{ffi::OsString, path::Path, process};
 
-use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 
 use crate::{
-    args::{Cli, Command},
+    args::{Cli, Command, RecordArgs, RunsArgs, RunsCommand},
     feed::Checked,
     plan::Plan,
 };
@@ -112,17 +115,46 @@ fn run_typed(words: impl Iterator<Item = OsString>, extras: &[Extra]) -> Result<
     let or_event = |stop, json| if json { say_event(&stop) } else { Err(stop) };
     match cli.command {
         Command::Tasks(args) => list::run(&args).map(|()| exit::OK),
-        Command::Run(args) => planned_run(&args).or_else(|stop| or_event(stop, args.json)),
-        Command::Exec(mut args) => {
-            args.inputs.lists = lists;
-            exec::run(&args, &typed).or_else(|stop| or_event(stop, args.output.json))
-        }
+        Command::Runs(RunsArgs { what: Some(RunsCommand::Resume { run }), .. }) => resumed_run(&run),
+        Command::Runs(args) => runs::run(&args).or_else(|stop| or_event(stop, args.json)),
+        command => recorded(command, lists, &typed),
     }
 }
 
-fn planned_run(args: &args::RunArgs) -> Result<u8, Stop> {
+/// What is recorded: `run` and `exec`.
+fn recorded(command: Command, lists: Vec<Vec<OsString>>, typed: &[OsString]) -> Result<u8, Stop> {
+    // A file over the limit of `ulimit -f` is an error to be reported, not a reason to die. If nobody can be told, so be it.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, std::sync::Arc::default());
+    let or_event = |stop, json| if json { say_event(&stop) } else { Err(stop) };
+    match command {
+        Command::Run(args) => planned_run(&args, typed).or_else(|stop| or_event(stop, args.json)),
+        Command::Exec(mut args) => {
+            args.inputs.lists = lists;
+            exec::run(&args, typed).or_else(|stop| or_event(stop, args.output.json))
+        }
+        _ => Ok(exit::USAGE),
+    }
+}
+
+/// Types again what was typed, and leaves out what is done.
+fn resumed_run(run: &str) -> Result<u8, Stop> {
+    let again = runs::resume(run)?;
+    let (words, lists) = exec::lists::cut(again.typed.clone());
+    let mut cli = Cli::try_parse_from(words).map_err(|_| {
+        Stop::new(exit::FAILED, "bad-record", format!("what was typed for run {} is not understood any more", again.id))
+    })?;
+    let record = RecordArgs { record: None, resume: Some(again.id) };
+    match &mut cli.command {
+        Command::Run(args) => (args.record, args.inputs.stdin) = (record, again.stdin),
+        Command::Exec(args) => (args.record, args.inputs.stdin) = (record, again.stdin),
+        _ => {}
+    }
+    recorded(cli.command, lists, &again.typed)
+}
+
+fn planned_run(args: &args::RunArgs, typed: &[OsString]) -> Result<u8, Stop> {
     match Plan::check(args)? {
-        Checked::Plan(plan) => run::run(plan),
+        Checked::Plan(plan) => run::run(plan, args, typed),
         Checked::Empty => Ok(exit::OK),
         Checked::Bad { bad, stop, total } => report::refuse(&bad, stop, total),
     }

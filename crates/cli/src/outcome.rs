@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use taskloom::TaskError;
 
-use crate::{input::Origin, printed::Printed, words};
+use crate::{input::Origin, printed::Printed, record::Key, words};
 
 /// One input's outcome, with what is known about its run.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub(crate) struct Done {
     /// The input for people, cut.
     pub(crate) shown: String,
     pub(crate) in_bytes: usize,
+    /// By what its success is recorded.
+    pub(crate) key: Option<Key>,
     pub(crate) status: Status,
     /// What a task returned.
     pub(crate) result: Option<Value>,
@@ -71,6 +73,8 @@ pub(crate) enum Status {
     Memory,
     Lost,
     Cancelled,
+    /// It was done before, in the run that is gone on with.
+    Skip,
 }
 
 impl Status {
@@ -101,6 +105,7 @@ impl Status {
             Self::Memory => "memory",
             Self::Lost => "lost",
             Self::Cancelled => "cancelled",
+            Self::Skip => "skipped",
         }
     }
 
@@ -115,6 +120,7 @@ impl Status {
             Self::Memory => "over memory",
             Self::Lost => "lost",
             Self::Cancelled => "cancelled",
+            Self::Skip => "done before",
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What a run says: results or events on standard output, everything else for people on standard error.
 
+mod ledger;
 mod summary;
 
 use std::{
@@ -9,15 +10,19 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use self::ledger::Ledger;
 use crate::{
-    Output, Stop,
+    Stop,
     bad_input::BadInput,
     event::Event,
     exit,
     feed::Feed,
+    input::Origin,
     outcome::{Done, Status, Trouble},
+    output::{Existing, Output},
     plan::Chunk,
     printed::Printed,
+    record::Journal,
     terminal::{self, Terminal, Tone},
     utc, words,
 };
@@ -82,8 +87,10 @@ pub(crate) struct Report {
     events: Option<Output>,
     /// Why results are not written any more.
     broken: Option<Stop>,
-    /// Results that could not be written.
+    /// Results that were not even tried to be written.
     lost: usize,
+    ledger: Ledger,
+    journal: Option<Journal>,
     terminal: Terminal,
     start: Instant,
     last_progress: Instant,
@@ -95,10 +102,15 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(facts: Facts, feed: Arc<Feed>, show: Show) -> Result<Self, Stop> {
+    pub(crate) fn new(facts: Facts, feed: Arc<Feed>, show: Show, journal: Option<Journal>) -> Result<Self, Stop> {
         let now = Instant::now();
+        let existing = match &journal {
+            _ if show.force => Existing::Overwritten,
+            Some(Journal { goes_on: true, cut, .. }) => Existing::GoesOn(*cut),
+            _ => Existing::Refused,
+        };
         let results = match &show.output {
-            Some(path) => Some(Output::file(path, show.force)?),
+            Some(path) => Some(Output::file(path, existing)?),
             None => (!show.json).then(Output::stdout),
         };
         Ok(Self {
@@ -107,6 +119,8 @@ impl Report {
             events: show.json.then(Output::stdout),
             broken: None,
             lost: 0,
+            ledger: Ledger::default(),
+            journal,
             facts,
             feed,
             show,
@@ -130,6 +144,7 @@ impl Report {
                 Chunk::Fixed(size) => *size,
             };
             let event = Event::new("run-started")
+                .with_some("run", self.journal.as_ref().map(Journal::id))
                 .with("time", utc::rfc3339(SystemTime::now()))
                 .with_some("task", command.is_none().then_some(name))
                 .with_some("command", command.as_ref())
@@ -141,13 +156,19 @@ impl Report {
             // A reader of events wants to know at once.
             events.flush()?;
         }
+        for line in self.journal.as_mut().map(Journal::sayings).unwrap_or_default() {
+            self.remark(&line);
+        }
         let inputs = total.map_or("inputs as they come".to_owned(), |total| words::count(total, "input"));
         let chunk = match chunk {
             Chunk::Fixed(size) if *size > 1 => format!(", chunk {size}"),
             _ => String::new(),
         };
         let place = self.place();
-        self.remark(&format!("Starting {name}: {inputs}, {place}{chunk}"));
+        match &self.journal {
+            Some(journal) => self.remark(&format!("Starting run {}: {name}, {inputs}, {place}{chunk}", journal.id())),
+            None => self.remark(&format!("Starting {name}: {inputs}, {place}{chunk}")),
+        }
         Ok(())
     }
 
@@ -159,12 +180,8 @@ impl Report {
     }
 
     /// An input has its outcome.
-    pub(crate) fn done(&mut self, mut done: Done, interrupted: bool) -> Result<(), Stop> {
+    pub(crate) fn done(&mut self, mut done: Done) -> Result<(), Stop> {
         let status = done.status;
-        if interrupted && status == Status::Cancelled && done.wall.is_none() {
-            // Never started: it is counted with those that were never sent.
-            return Ok(());
-        }
         *self.counts.entry(status).or_default() += 1;
         if let Some(wall) = done.wall {
             self.walls.push((wall.as_secs_f32(), done.number));
@@ -182,15 +199,59 @@ impl Report {
     /// Writes what came of an input; where that has failed before, only counts it.
     fn write(&mut self, done: &mut Done) -> Result<(), Stop> {
         if self.broken.is_some() {
-            self.lost += 1;
+            self.lost += usize::from(done.status == Status::Ok);
             return Ok(());
         }
         let written = self.write_result(done);
+        let (written_to, end) = self.extent();
+        let line = self.journal.is_some().then(|| self.entry(done, end).to_string());
+        self.ledger.add(end, done.status == Status::Ok, line.as_deref());
+        // Part of what could not be written whole is safe too.
+        let settled = if self.ledger.has_news(written_to) { self.settle() } else { Ok(()) };
+        let written = written.and(settled);
         if let Err(stop) = &written {
-            self.lost += 1;
             self.broken = Some(stop.clone());
         }
         written
+    }
+
+    /// How far results, or events in their place, are written, and how far they will be.
+    fn extent(&self) -> (u64, u64) {
+        self.results.as_ref().or(self.events.as_ref()).map_or((0, 0), Output::extent)
+    }
+
+    /// Enters what is safe into the journal.
+    fn settle(&mut self) -> Result<(), Stop> {
+        let (written, _) = self.extent();
+        let journal = &mut self.journal;
+        self.ledger.settle(written, |lines| journal.as_mut().map_or(Ok(()), |journal| journal.append(lines)))
+    }
+
+    /// An outcome for the journal: the event, without the result.
+    fn entry(&self, done: &Done, end: u64) -> Event {
+        let of_trouble = done.trouble.as_ref();
+        Event::new("task-finished")
+            .with("index", done.number)
+            .with_some("source", of_trouble.map(|_| self.feed.label(done.origin)))
+            .with_some("input", of_trouble.map(|_| &done.shown))
+            .with("status", done.status.word())
+            .with_some("key", done.key)
+            .with_some("attempt", (done.attempt > 1).then_some(done.attempt))
+            .with_some("worker", done.worker)
+            .with_some("start_s", seconds(done.start))
+            .with_some("wall_s", seconds(done.wall))
+            .with_some("cpu_s", seconds(done.cpu))
+            .with("in_bytes", done.in_bytes)
+            .with_some("out_end", self.show.output.is_some().then_some(end))
+            .with_some("error", of_trouble.map(|trouble| &trouble.record))
+    }
+
+    /// An input was done before, in the run that is gone on with.
+    pub(crate) fn before(&mut self, number: u64, origin: Origin) -> Result<(), Stop> {
+        *self.counts.entry(Status::Skip).or_default() += 1;
+        let Some(events) = &mut self.events else { return Ok(()) };
+        let event = Event::new("task-finished").with("index", number).with("source", self.feed.label(origin));
+        events.line(event.with("status", Status::Skip.word()).to_string())
     }
 
     fn write_result(&mut self, done: &mut Done) -> Result<(), Stop> {
@@ -342,8 +403,9 @@ impl Report {
     }
 
     fn flush(&mut self) -> Result<(), Stop> {
-        self.results.as_mut().map_or(Ok(()), Output::flush)?;
-        self.events.as_mut().map_or(Ok(()), Output::flush)
+        let results = self.results.as_mut().map_or(Ok(()), Output::flush);
+        let written = results.and_then(|()| self.events.as_mut().map_or(Ok(()), Output::flush));
+        written.and(self.settle())
     }
 
     /// How long it may stay silent.

@@ -16,6 +16,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    ffi::OsString,
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{self, Receiver, Sender, TryRecvError},
@@ -29,7 +30,7 @@ use taskloom::{Cancel, Finished, Handle, NamedTask, Policy, Pool, TaskError, Vie
 
 use crate::{
     Stop,
-    args::OnBadInput,
+    args::{OnBadInput, RunArgs},
     bad_input::BadInput,
     chunks::Chunks,
     exit,
@@ -38,6 +39,7 @@ use crate::{
     plan::Plan,
     program,
     reader::{self, Credits, no_thread},
+    record::{self, Key, Work},
     report::{End, Facts, Report},
     signals::{self, Seen},
     words,
@@ -55,8 +57,16 @@ const TICK: Duration = Duration::from_millis(250);
 const KEPT: usize = 200;
 
 /// Runs it; the exit code, or why it could not be finished.
-pub(crate) fn run(plan: Plan) -> Result<u8, Stop> {
+pub(crate) fn run(plan: Plan, args: &RunArgs, typed: &[OsString]) -> Result<u8, Stop> {
     let pool = build(&plan)?;
+    let work = Work {
+        command: "run",
+        name: plan.fit.def.name(),
+        version: plan.fit.def.version().to_string(),
+        typed,
+        output: plan.show.output.as_deref(),
+    };
+    let journal = record::begin(&args.record, &plan.feed, &work)?;
     let plan = Arc::new(plan);
     let facts = Facts {
         name: plan.fit.def.short_name().to_owned(),
@@ -66,7 +76,7 @@ pub(crate) fn run(plan: Plan) -> Result<u8, Stop> {
         chunk: plan.chunk,
         tag: false,
     };
-    let mut report = Report::new(facts, plan.feed.clone(), plan.show.clone())?;
+    let mut report = Report::new(facts, plan.feed.clone(), plan.show.clone(), journal)?;
     let (sender, messages) = mpsc::channel();
     let mut engine = Engine::new(plan, pool, sender, messages)?;
     report.started()?;
@@ -75,7 +85,7 @@ pub(crate) fn run(plan: Plan) -> Result<u8, Stop> {
         End::Stop(_) => engine.pool.cancel_all(UNSEEN_GRACE),
         _ => engine.pool.join(),
     }
-    report.ended(end, engine.read + engine.skipped)
+    report.ended(end, engine.read + engine.skipped + engine.before)
 }
 
 fn build(plan: &Plan) -> Result<Pool, Stop> {
@@ -90,6 +100,8 @@ fn build(plan: &Plan) -> Result<Pool, Stop> {
 pub(crate) enum Message {
     /// An input, with its number.
     Input(u64, Input, Result<NamedTask, taskloom::JsonFault>),
+    /// One that was done before.
+    Before(u64, Origin),
     InputEnd,
     /// The source itself failed.
     InputFailed(Stop),
@@ -111,7 +123,10 @@ struct Open {
     origin: Origin,
     shown: String,
     in_bytes: usize,
+    key: Option<Key>,
     submitted: Duration,
+    /// It ran when it was told to stop.
+    told: bool,
 }
 
 struct Engine {
@@ -129,6 +144,8 @@ struct Engine {
     next_out: u64,
     read: usize,
     skipped: usize,
+    /// Inputs that were done before.
+    before: usize,
     input_ended: bool,
     bad: Option<Stop>,
     signals: Arc<Seen>,
@@ -153,8 +170,11 @@ impl Engine {
             let _ = wake.send(Message::Signal);
         });
         watching.map_err(|error| no_thread(&error))?;
-        let (fit, inputs, ended) = (plan.fit, sender.clone(), sender.clone());
+        let (fit, feed, inputs, ended) = (plan.fit, plan.feed.clone(), sender.clone(), sender.clone());
         let take = move |number, input: Input| {
+            if feed.was_done(&input) {
+                return inputs.send(Message::Before(number, input.origin)).is_ok();
+            }
             let task = fit.task(&input.text);
             inputs.send(Message::Input(number, input, task)).is_ok()
         };
@@ -177,6 +197,7 @@ impl Engine {
             next_out: 1,
             read: 0,
             skipped: 0,
+            before: 0,
             input_ended: false,
             bad: None,
             signals,
@@ -198,7 +219,7 @@ impl Engine {
             Ok(()) => match (&self.interrupted, self.bad.take()) {
                 (Some(interrupted), _) => End::Signal(interrupted.code),
                 (None, Some(bad)) => End::Input(bad),
-                (None, None) if self.read + self.skipped == 0 && !self.plan.feed.allow_empty => {
+                (None, None) if self.read + self.skipped + self.before == 0 && !self.plan.feed.allow_empty => {
                     let stop = Stop::new(exit::NO_INPUT, "no-input", "there is no input");
                     End::Input(stop.help("`--allow-empty` makes that no error"))
                 }
@@ -231,7 +252,7 @@ impl Engine {
         }
         // After an interruption there are gaps that nothing will fill.
         for done in std::mem::take(&mut self.held).into_values() {
-            report.done(done, self.interrupted.is_some())?;
+            report.done(done)?;
         }
         Ok(())
     }
@@ -242,6 +263,11 @@ impl Engine {
             Message::Input(..) if self.interrupted.is_some() || self.bad.is_some() => Ok(()),
             Message::Input(number, input, Ok(task)) => self.submit(number, &input, task, report),
             Message::Input(_, input, Err(fault)) => self.bad_input(&self.plan.feed.bad(&input, fault), report),
+            Message::Before(number, origin) => {
+                self.before += 1;
+                self.credits.give(1);
+                report.before(number, origin)
+            }
             Message::InputEnd => {
                 self.input_ended = true;
                 self.send_chunk()
@@ -274,7 +300,9 @@ impl Engine {
             origin: input.origin,
             shown: self.shown(input),
             in_bytes: input.text.len(),
+            key: input.key,
             submitted: self.start.elapsed(),
+            told: false,
         };
         if self.chunks.size > 1 {
             self.open.insert(number, open);
@@ -324,13 +352,14 @@ impl Engine {
         finished: Option<Finished>,
         report: &mut Report,
     ) -> Result<(), Stop> {
-        let Open { number: index, origin, shown, in_bytes, submitted, .. } = open;
+        let Open { number: index, origin, shown, in_bytes, key, submitted, told, .. } = open;
         let metrics = finished.as_ref().map(|finished| finished.metrics).unwrap_or_default();
         let done = Done {
             number: index,
             origin,
             shown,
             in_bytes,
+            key,
             status: Status::of(&result),
             trouble: result.as_ref().err().map(Trouble::of),
             result: result.ok(),
@@ -341,16 +370,19 @@ impl Engine {
             wall: metrics.wall,
             cpu: metrics.cpu,
         };
-        let interrupted = self.interrupted.is_some();
+        if self.interrupted.is_some() && done.status == Status::Cancelled && !told && done.wall.is_none() {
+            // Never started: it is counted with those that were never sent.
+            return Ok(());
+        }
         if !self.plan.keep_order {
             self.credits.give(1);
-            return report.done(done, interrupted);
+            return report.done(done);
         }
         self.held.insert(number, done);
         while let Some(done) = self.held.remove(&self.next_out) {
             self.next_out += 1;
             self.credits.give(1);
-            report.done(done, interrupted)?;
+            report.done(done)?;
         }
         Ok(())
     }
@@ -384,8 +416,11 @@ impl Engine {
         for (number, _) in std::mem::take(&mut self.chunks.waiting) {
             self.open.remove(&number);
         }
-        let handles = self.open.values().filter_map(|open| open.handle.as_ref());
-        let running = handles.filter(|handle| matches!(handle.cancel(), Cancel::Requested)).count();
+        let mut running = 0;
+        for open in self.open.values_mut() {
+            open.told = open.handle.as_ref().is_some_and(|handle| matches!(handle.cancel(), Cancel::Requested));
+            running += usize::from(open.told);
+        }
         report.stopping(running, GRACE);
         self.interrupted = Some(Interrupted { code, until: Instant::now() + GRACE, killed: false });
     }

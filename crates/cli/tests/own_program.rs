@@ -57,7 +57,12 @@ fn main() {
 
 fn typed(words: &str, code: i32) -> (String, String) {
     let program = std::env::current_exe().expect("this program");
-    let output = Command::new(program).args(words.split(' ')).env(PROGRAM, "1").output().expect("it starts");
+    let output = Command::new(program)
+        .args(words.split(' '))
+        .env(PROGRAM, "1")
+        .env("TASKLOOM_RECORD", "none")
+        .output()
+        .expect("it starts");
     let text = |bytes| String::from_utf8(bytes).expect("text");
     let (out, err) = (text(output.stdout), text(output.stderr));
     assert_eq!(output.status.code(), Some(code), "{words}:\n{out}\n{err}");

@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::Args;
 
-use super::InputArgs;
+use super::{InputArgs, RecordArgs};
 
 const USAGE: &str = "taskloom exec [OPTIONS] [::: INPUT...]... -- COMMAND [ARG...]";
 
@@ -31,6 +31,8 @@ pub(crate) struct ExecArgs {
     pub(crate) limits: LimitArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    pub(crate) record: RecordArgs,
 }
 
 #[derive(Debug, Args)]

@@ -37,6 +37,9 @@ pub(crate) struct InputArgs {
     /// What stood behind each `:::`.
     #[arg(skip)]
     pub(crate) lists: Vec<Vec<OsString>>,
+    /// What is read in place of standard input.
+    #[arg(skip)]
+    pub(crate) stdin: Option<PathBuf>,
 }
 
 /// What an input does that cannot be used.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::InputArgs;
+use super::{InputArgs, RecordArgs};
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
@@ -21,6 +21,8 @@ pub(crate) struct RunArgs {
     /// Inputs per dispatch; `auto` sends short tasks together
     #[arg(long, value_name = "N|auto", default_value = "auto", help_heading = "Running")]
     pub(crate) chunk: String,
+    #[command(flatten)]
+    pub(crate) record: RecordArgs,
     /// Write results to FILE, which must be new, instead of standard output
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     pub(crate) output: Option<PathBuf>,

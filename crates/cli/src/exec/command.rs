@@ -18,7 +18,7 @@ use super::{
     plan::Plan,
     template::{INPUT_VARIABLE, Subject},
 };
-use crate::input::Origin;
+use crate::{input::Origin, record::Key};
 
 /// One input on its way to be a command.
 #[derive(Debug)]
@@ -30,6 +30,7 @@ pub(crate) struct Job {
     pub(crate) origin: Origin,
     pub(crate) shown: String,
     pub(crate) in_bytes: usize,
+    pub(crate) key: Option<Key>,
     pub(crate) subject: Subject,
     /// From 1.
     pub(crate) attempt: u32,

@@ -5,8 +5,8 @@ use std::{
     os::unix::ffi::OsStrExt,
 };
 
-use super::{plan::Plan, shell, template::Subject};
-use crate::{Output, Stop, event::Event, exit, input::Input, words};
+use super::{plan::Plan, template::Subject};
+use crate::{Output, Stop, event::Event, exit, input::Input, shell, words};
 
 pub(crate) fn run(plan: &Plan) -> Result<u8, Stop> {
     let mut out = Output::stdout();

@@ -122,7 +122,7 @@ fn size(bytes: u64) -> String {
 /// The word of the retry rules for such an end.
 pub(crate) fn kind(status: Status) -> Kind {
     match status {
-        Status::Ok => Kind::Succeeded,
+        Status::Ok | Status::Skip => Kind::Succeeded,
         Status::Fail => Kind::Failed,
         Status::Panic => Kind::Panicked,
         Status::Crash => Kind::Crashed,

@@ -8,11 +8,16 @@ use std::{
 use taskloom::JsonFault;
 
 use super::{bell::Bell, template::Subject};
-use crate::{Stop, input::Input};
+use crate::{
+    Stop,
+    input::{Input, Origin},
+};
 
 pub(crate) enum Item {
     /// An input with its number, and what it means to placeholders.
     Input(u64, Input, Result<Subject, JsonFault>),
+    /// One that was done before.
+    Before(u64, Origin),
     /// There are no more, or the source failed.
     End(Result<(), Stop>),
 }

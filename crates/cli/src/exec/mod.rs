@@ -23,18 +23,18 @@ pub(crate) mod lists;
 mod memory;
 mod plan;
 mod reporter;
-mod shell;
 mod signals;
 mod stopping;
 mod supervisor;
 mod template;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use crate::{
     Stop,
     args::ExecArgs,
     feed::Checked,
+    record::{self, Work},
     report::{self, Report},
 };
 
@@ -43,7 +43,16 @@ pub(crate) fn run(args: &ExecArgs, typed: &[OsString]) -> Result<u8, Stop> {
     match plan::Plan::check(args, typed)? {
         Checked::Plan(plan) if plan.dry_run => dry_run::run(&plan),
         Checked::Plan(plan) => {
-            let report = Report::new(plan.facts.clone(), plan.feed.clone(), plan.show.clone())?;
+            let command = args.command.join(OsStr::new(" "));
+            let work = Work {
+                command: "exec",
+                name: &command.to_string_lossy(),
+                version: plan.version(args),
+                typed,
+                output: plan.show.output.as_deref(),
+            };
+            let journal = record::begin(&args.record, &plan.feed, &work)?;
+            let report = Report::new(plan.facts.clone(), plan.feed.clone(), plan.show.clone(), journal)?;
             supervisor::run(plan, report)
         }
         Checked::Empty => Ok(crate::exit::OK),

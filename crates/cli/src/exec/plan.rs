@@ -11,7 +11,7 @@ use std::{
 use taskloom::{Kind, Retry, backends};
 
 use super::{
-    lists, memory, shell,
+    lists, memory,
     template::{Subject, Template},
 };
 use crate::{
@@ -22,6 +22,7 @@ use crate::{
     plan::{Chunk, backend},
     program,
     report::{Facts, Show},
+    shell,
     values::{self, MaxFail},
     words,
 };
@@ -115,6 +116,14 @@ impl Plan {
             dry_run: running.dry_run,
             again,
         }))
+    }
+}
+
+impl Plan {
+    /// What else than its words makes a command another one.
+    pub(crate) fn version(&self, args: &ExecArgs) -> String {
+        let lengths: Vec<_> = args.command.iter().map(|word| word.len()).collect();
+        format!("{lengths:?} shell {} in {:?} with {:?}", args.running.shell, self.start.cwd, self.start.env)
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{
     Stop,
     bad_input::BadInput,
     exit,
+    input::Origin,
     outcome::Done,
     reader::{Credits, no_thread},
     report::{End, Report},
@@ -32,6 +33,8 @@ pub(crate) enum Word {
     Stopping(usize, Duration),
     Bad(BadInput),
     Skipped(BadInput),
+    /// An input was done before.
+    Before(u64, Origin),
     /// Nothing follows: the reason, and how many inputs were read.
     End(End, usize),
 }
@@ -156,6 +159,10 @@ impl Speaker {
                     self.written(|report| report.skipped(&bad));
                     self.credits.give(1);
                 }
+                Word::Before(number, origin) => {
+                    self.written(|report| report.before(number, origin));
+                    self.credits.give(1);
+                }
                 Word::End(end, read) => {
                     // After an early end there are gaps that nothing will fill.
                     for done in held.into_values() {
@@ -168,7 +175,7 @@ impl Speaker {
     }
 
     fn done(&mut self, done: Done) {
-        self.written(|report| report.done(done, false));
+        self.written(|report| report.done(done));
         self.credits.give(1);
         if self.shared.awaited.swap(false, Ordering::SeqCst) {
             self.shared.bell.ring();

@@ -57,8 +57,11 @@ pub(super) fn run(plan: Plan, report: Report) -> Result<u8, Stop> {
     let credits = Arc::new(Credits::new(WINDOW));
     let inbox = Arc::new(Inbox::new(bell.clone()));
     let reporter = Reporter::start(report, credits.clone(), plan.keep_order, bell.clone())?;
-    let (taker, ender) = (inbox.clone(), inbox.clone());
+    let (taker, ender, feed) = (inbox.clone(), inbox.clone(), plan.feed.clone());
     let take = move |number, input: Input| {
+        if feed.was_done(&input) {
+            return taker.put(Item::Before(number, input.origin));
+        }
         let subject = Subject::of(&input.text);
         taker.put(Item::Input(number, input, subject))
     };
@@ -89,6 +92,7 @@ pub(super) fn run(plan: Plan, report: Report) -> Result<u8, Stop> {
         failed: 0,
         done: 0,
         skipped: 0,
+        before: 0,
         input_ended: false,
         bad: None,
         presses: 0,
@@ -135,6 +139,8 @@ struct Supervisor {
     failed: usize,
     done: usize,
     skipped: usize,
+    /// Inputs that were done before.
+    before: usize,
     input_ended: bool,
     bad: Option<Stop>,
     presses: usize,
@@ -323,10 +329,12 @@ impl Supervisor {
             Some(Why::RunTimeout) => End::RunTimeout(self.plan.limits.run_timeout.unwrap_or_default()),
             _ if self.bad.is_some() => End::Input(self.bad.take().unwrap_or_else(nothing_to_do)),
             Some(Why::Failures) => End::TooManyFailures,
-            None if self.read + self.skipped == 0 && !self.plan.feed.allow_empty => End::Input(nothing_to_do()),
+            None if self.read + self.skipped + self.before == 0 && !self.plan.feed.allow_empty => {
+                End::Input(nothing_to_do())
+            }
             None => End::Complete,
         };
-        self.reporter.say(Word::End(end, self.read + self.skipped));
+        self.reporter.say(Word::End(end, self.read + self.skipped + self.before));
         loop {
             self.bell.answer();
             if let Some(result) = self.reporter.result() {

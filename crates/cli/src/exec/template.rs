@@ -13,8 +13,10 @@ use std::{
 use serde_json::value::RawValue;
 use taskloom::JsonFault;
 
-use super::shell;
-use crate::input::{Text, not_utf8};
+use crate::{
+    input::{Text, not_utf8},
+    shell,
+};
 
 /// What a script reads instead of a placeholder.
 pub(crate) const INPUT_VARIABLE: &str = "TASKLOOM_TASK_INPUT";

@@ -8,6 +8,7 @@ use crate::{
     event::Event,
     exit,
     outcome::Status,
+    program,
     terminal::{Terminal, Tone},
     words,
 };
@@ -18,8 +19,9 @@ impl Report {
         self.terminal.clear();
         let elapsed = self.start.elapsed();
         let failed = self.failed();
-        let done = self.count(Status::Ok) + failed;
+        let done = self.count(Status::Ok) + failed + self.count(Status::Skip);
         let total = self.feed.total.unwrap_or(read);
+        // What came of a run is known without its last words, so their loss changes nothing.
         let broken = self.broken.take().or_else(|| self.flush().err());
         let (end, exit) = match (broken, end) {
             (_, End::Stop(stop)) | (Some(stop), _) => {
@@ -35,6 +37,11 @@ impl Report {
             (None, end) if failed > 0 => (end, exit::TASKS_FAILED),
             (None, end) => (end, exit::OK),
         };
+        if self.journal.is_some() {
+            let last = self.last_event(&end, exit, elapsed, total, done);
+            // A disk that is full for results is full for this too.
+            let _ = self.journal.as_mut().map(|journal| journal.write_now(&last.to_string()));
+        }
         if let End::Stop(stop) = end {
             return self.stopped(stop, elapsed, total, done);
         }
@@ -59,19 +66,38 @@ impl Report {
         if stop.is_quiet() {
             return Err(stop);
         }
-        let mut note = format!("{done} of {} were done", words::count(total, "input"));
-        if self.lost > 0 {
-            let to = self.results.as_ref().or(self.events.as_ref()).map_or("", |output| output.name());
-            let held = done.saturating_sub(self.lost);
-            note += &format!("; {to} holds at most {held} complete results, {} or more were lost", self.lost);
+        let mut stop = stop.note(self.what_is_safe(total, done));
+        if let Some(again) = self.resume() {
+            stop = stop.help(format!("free some space, then `{again}`"));
         }
-        let stop = stop.note(note);
         // Events may still have a reader, when it is a file of results that is full.
         if self.show.json && self.results.is_some() {
             let exit = stop.exit();
             self.run_finished(&End::Stop(stop.clone()), exit, elapsed, total, done)?;
         }
         Err(stop)
+    }
+
+    /// How much was done, and how much of it is written.
+    fn what_is_safe(&self, total: usize, done: usize) -> String {
+        let mut note = format!("{done} of {} were done", words::count(total, "input"));
+        let lost = self.lost();
+        if lost > 0 {
+            let to = self.results.as_ref().or(self.events.as_ref()).map_or("", |output| output.name());
+            let held = self.count(Status::Ok).saturating_sub(lost);
+            let were = if lost == 1 { "was" } else { "were" };
+            note += &format!("; {to} holds {held} complete results, {lost} {were} lost");
+        }
+        note
+    }
+
+    fn lost(&self) -> usize {
+        self.lost + self.ledger.waiting()
+    }
+
+    /// What is typed to go on with this run.
+    fn resume(&self) -> Option<String> {
+        self.journal.as_ref().map(|journal| format!("{} runs resume {}", program(), journal.id()))
     }
 
     fn summary(&mut self, end: &End, elapsed: Duration, total: usize, done: usize) {
@@ -86,6 +112,7 @@ impl Report {
         self.terminal.rule();
         let mut parts: Vec<_> = std::iter::once(Status::Ok)
             .chain(Status::FAILURES)
+            .chain([Status::Skip])
             .filter(|status| self.count(*status) > 0)
             .map(|status| format!("{} {}", self.count(status), status.past()))
             .collect();
@@ -133,6 +160,15 @@ impl Report {
             self.terminal.line(failure);
         }
         more(&self.terminal, self.failed());
+        if let Some(again) = self.resume() {
+            match end {
+                End::Signal(_) | End::RunTimeout(_) | End::TooManyFailures => {
+                    self.terminal.detail(&format!("continue: {again}"));
+                }
+                _ if self.failed() > 0 => self.terminal.detail(&format!("again: {again}")),
+                _ => {}
+            }
+        }
     }
 
     /// "threads x 4, 92% busy, 5.97 tasks/s; median 612ms, p99 2.91s, longest #212 61.3s".
@@ -156,6 +192,13 @@ impl Report {
     }
 
     fn run_finished(&mut self, end: &End, exit: u8, elapsed: Duration, total: usize, done: usize) -> Result<(), Stop> {
+        let event = self.last_event(end, exit, elapsed, total, done);
+        let Some(events) = &mut self.events else { return Ok(()) };
+        events.line(event.to_string())?;
+        events.flush()
+    }
+
+    fn last_event(&self, end: &End, exit: u8, elapsed: Duration, total: usize, done: usize) -> Event {
         let cancelled = self.count(Status::Cancelled);
         let (status, signal) = match end {
             End::Complete if exit == exit::OK => ("ok", None),
@@ -166,7 +209,8 @@ impl Report {
             End::Input(stop) | End::Stop(stop) => (stop.word(), None),
         };
         let message = if let End::Input(stop) | End::Stop(stop) = end { Some(stop.message()) } else { None };
-        let event = Event::new("run-finished")
+        let spool = self.feed.memory.get().and_then(|memory| memory.spool.as_ref());
+        Event::new("run-finished")
             .with("status", status)
             .with_some("signal", signal)
             .with_some("message", message)
@@ -176,11 +220,10 @@ impl Report {
             .with("skipped", self.skipped.len())
             .with("cancelled", cancelled)
             .with("not_started", total.saturating_sub(done + cancelled + self.skipped.len()))
-            .with_some("lost_results", (self.lost > 0).then_some(self.lost))
+            .with_some("done_before", Some(self.count(Status::Skip)).filter(|count| *count > 0))
+            .with_some("lost_results", Some(self.lost()).filter(|lost| *lost > 0))
+            .with_some("stdin", spool.map(|spool| if spool.is_whole() { "whole" } else { "cut" }))
             .with("wall_s", (elapsed.as_secs_f64() * 1e3).round() / 1e3)
-            .with("exit_code", exit);
-        let Some(events) = &mut self.events else { return Ok(()) };
-        events.line(event.to_string())?;
-        events.flush()
+            .with("exit_code", exit)
     }
 }

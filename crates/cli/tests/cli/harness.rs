@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant},
 };
 
 /// A folder of a test's own, gone with it.
@@ -40,7 +42,32 @@ impl Folder {
         let mut command = Command::new(env!("CARGO_BIN_EXE_taskloom"));
         command.args(words).current_dir(&self.0).stdin(Stdio::null());
         command.env_remove("RUST_LOG").env("NO_COLOR", "1").env("LC_ALL", "C");
+        // Nothing of the user's own; and a record only where the test is about records.
+        command.env("TASKLOOM_STATE", self.state()).env("TASKLOOM_RECORD", "none");
         command
+    }
+
+    /// Where records are kept. Hidden: no pattern of a test means it.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.0.join(".state")
+    }
+
+    /// The same command line, with a record.
+    pub(crate) fn recorded_command(&self, words: &str) -> Command {
+        let mut command = self.command(words);
+        command.env_remove("TASKLOOM_RECORD").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    pub(crate) fn recorded(&self, words: &str) -> Ran {
+        self.recorded_with(words, "")
+    }
+
+    pub(crate) fn recorded_with(&self, words: &str, input: impl AsRef<[u8]>) -> Ran {
+        let mut child = self.recorded_command(words).spawn().expect("it starts");
+        // It may have ended without reading.
+        let _ = child.stdin.take().expect("a pipe").write_all(input.as_ref());
+        Ran::of(words, child.wait_with_output().expect("it ends"))
     }
 
     pub(crate) fn run(&self, words: &str) -> Ran {
@@ -138,5 +165,20 @@ impl Ran {
         let mut lines: Vec<&str> = self.out.lines().collect();
         lines.sort_unstable();
         lines
+    }
+}
+
+/// Sends a signal by its name.
+pub(crate) fn send(signal: &str, pid: u32) {
+    assert!(Command::new("kill").args([format!("-{signal}"), pid.to_string()]).status().unwrap().success());
+}
+
+/// Waits until it is so.
+#[track_caller]
+pub(crate) fn until(what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(60), "waited in vain: {what}");
+        thread::sleep(Duration::from_millis(2));
     }
 }

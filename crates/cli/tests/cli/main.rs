@@ -7,5 +7,6 @@ mod ends;
 mod events;
 mod exec;
 mod listing;
+mod record;
 mod refusals;
 mod running;

@@ -113,6 +113,7 @@ pub(super) fn blank(job: &Job, slot: Option<usize>) -> Done {
         origin: job.origin,
         shown: job.shown.clone(),
         in_bytes: job.in_bytes,
+        key: job.key,
         status: Status::Ok,
         result: None,
         printed: None,

@@ -72,9 +72,14 @@ impl Supervisor {
                         origin: input.origin,
                         shown: words::shown(&String::from_utf8_lossy(&subject.whole()), KEPT),
                         in_bytes: input.text.len(),
+                        key: input.key,
                         subject,
                         attempt: 1,
                     });
+                }
+                Item::Before(number, origin) => {
+                    self.before += 1;
+                    self.reporter.say(Word::Before(number, origin));
                 }
                 Item::Input(_, input, Err(fault)) => self.bad_input(&input, fault),
                 Item::End(end) => {

@@ -20,7 +20,12 @@ fn every_block_prints_what_stands_under_it() {
             let folder =
                 Folder::new().with("a.txt", "one\n").with("b.txt", "two\nthree\n").with("list", "a.txt\nb.txt\n");
             let mut shell = Command::new("sh");
-            shell.args(["-c", typed]).current_dir(folder.path()).env("PATH", &path).stdin(Stdio::null());
+            shell
+                .args(["-c", typed])
+                .current_dir(folder.path())
+                .env("PATH", &path)
+                .env("TASKLOOM_RECORD", "none")
+                .stdin(Stdio::null());
             let ran = Ran::of(typed, shell.output().unwrap()).code(0);
             assert_eq!(ran.out, expected, "{typed}\n{}", ran.err);
             commands += 1;

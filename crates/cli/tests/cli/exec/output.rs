@@ -68,7 +68,7 @@ fn a_file_takes_results_and_is_not_overwritten() {
     folder
         .exec("-o out ::: c", &["echo"])
         .code(2)
-        .says_exactly("error: out is there already\n  help: `--force` overwrites it\n");
+        .says_exactly("error: out is there already\n  help: `--force` overwrites it, `--resume RUN` goes on with it\n");
     folder.exec("-o out --force ::: c", &["echo"]).code(0);
     assert_eq!(fs::read_to_string(folder.path().join("out")).unwrap(), "c\n");
     folder.run("run sleep_ms --range 1..3 -k -o numbers").code(0).no_results();

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::harness::Folder;
+use crate::harness::{Folder, send, until};
 
 /// A run of two commands that write their process ids to files and then stay.
 struct Staying {
@@ -40,7 +40,7 @@ impl Staying {
     }
 
     fn kill(&self, signal: &str) {
-        kill(signal, &self.child.id().to_string());
+        send(signal, self.child.id());
     }
 
     fn hears(&mut self, text: &str) {
@@ -56,18 +56,6 @@ impl Staying {
         assert_eq!(self.child.wait().unwrap().code(), Some(code), "{rest}");
         // The commands are buried; what they had started is somebody else's to bury.
         until("all are gone", || pids.iter().all(|pid| ["Z", "gone"].contains(&state(pid).as_str())));
-    }
-}
-
-fn kill(signal: &str, pid: &str) {
-    assert!(Command::new("kill").args([&format!("-{signal}"), pid]).status().unwrap().success());
-}
-
-fn until(what: &str, condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(60), "waited in vain: {what}");
-        std::thread::sleep(Duration::from_millis(2));
     }
 }
 
@@ -94,7 +82,7 @@ fn commands_may_finish_after_the_first_signal() {
     let script = "trap 'echo finished; exit 0' INT; touch on.$0; while :; do sleep 0.01; done";
     let mut child = folder.exec_command("-j 2 --range 0..50", &["sh", "-c", script]).spawn().unwrap();
     until("both run", || [0, 1].iter().all(|n| folder.path().join(format!("on.{n}")).exists()));
-    kill("INT", &child.id().to_string());
+    send("INT", child.id());
     let mut out = String::new();
     child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
     let mut err = String::new();
@@ -132,11 +120,11 @@ fn a_signal_ends_a_run_whose_output_nobody_reads() {
     let script = "yes | head -c 1000000; touch done.$0";
     let mut child = folder.exec_command("-j 2 --range 0..2", &["sh", "-c", script]).spawn().unwrap();
     until("both are done", || [0, 1].iter().all(|n| folder.path().join(format!("done.{n}")).exists()));
-    let id = child.id().to_string();
+    let id = child.id();
     let start = Instant::now();
     while child.try_wait().unwrap().is_none() {
         assert!(start.elapsed() < Duration::from_secs(60), "it does not end");
-        kill("INT", &id);
+        send("INT", id);
         std::thread::sleep(Duration::from_millis(20));
     }
     assert_eq!(child.wait().unwrap().code(), Some(130));
