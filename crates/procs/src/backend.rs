@@ -256,13 +256,15 @@ impl Shared {
             let mut books = self.books();
             let load = books.pick();
             let Some(load) = load else {
+                let looks_again = books.look_again;
                 let orders = books.rebalance();
                 let leavers = books.leavers();
                 let called_back = books.call_back();
+                let looks_again = books.look_again != looks_again;
                 drop(books);
                 carry_out(orders);
                 leavers.iter().for_each(|line| self.dismiss(line));
-                if called_back {
+                if called_back || looks_again {
                     self.bell.ring();
                 }
                 return;

@@ -7,7 +7,8 @@ mod places;
 
 use std::{
     collections::VecDeque,
-    sync::Arc,
+    sync::{Arc, LazyLock},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -20,6 +21,14 @@ use crate::{
     transport::PART,
     wire::{Control, Rare, Record},
 };
+
+/// What waits in a worker is not moved to an idle one if it will be done in less, in seconds; unless the task in front of it takes
+/// longer than [`LOOK_AGAIN`].
+const WORTH_A_MOVE: f64 = 200e-6;
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
+/// How many workers can run at once.
+static CORES: LazyLock<usize> = LazyLock::new(|| thread::available_parallelism().map_or(1, usize::from));
 
 /// How long a worker that has sent garbage has for what it has begun.
 const ACCUSED_TIME: Duration = Duration::from_millis(100);
@@ -42,6 +51,8 @@ pub(crate) struct Books {
     pub(crate) kills: Vec<Kill>,
     /// The supervisor sleeps until it is woken: all workers were idle.
     pub(crate) asleep: bool,
+    /// When to see whether what waits for an awake worker is better given to an idle one.
+    pub(crate) look_again: Option<Instant>,
     /// Queued jobs that were stopped: some may be over.
     stale: usize,
 }
@@ -137,26 +148,43 @@ impl Books {
             return None;
         }
         let most = self.most_tasks;
-        let ready = self.lanes.iter().filter(|lane| lane.line().is_some()).count().max(1);
-        let idle = self.lanes.iter().position(|lane| lane.room(most) > 0 && lane.duty.is_idle());
-        let at = idle.or_else(|| {
-            let roomy = (0..self.lanes.len()).filter(|&at| self.lanes[at].room(most) > 0);
-            roomy.min_by_key(|&at| self.lanes[at].duty.waiting())
-        })?;
+        // Idle workers, those that are at something, and the best of each to be sent more.
+        let (mut resting, mut working) = (0, 0);
+        let (mut idle, mut busy) = (None, None::<(usize, u32)>);
+        for (at, lane) in self.lanes.iter().enumerate().filter(|(_, lane)| lane.line().is_some()) {
+            let is_idle = lane.duty.is_idle();
+            *(if is_idle { &mut resting } else { &mut working }) += 1;
+            if lane.room(most) == 0 {
+                continue;
+            }
+            let waiting = lane.duty.waiting();
+            if is_idle {
+                idle = idle.or(Some(at));
+            } else if busy.is_none_or(|(_, least)| waiting < least) {
+                busy = Some((at, waiting));
+            }
+        }
+        let busy = busy.map(|(at, _)| at);
+        // Quick tasks are done soonest by workers that are awake, as many as there are processors.
+        let stay = working >= *CORES && busy.is_some_and(|at| self.lanes[at].duty.is_quick());
+        let idle = idle.filter(|_| !stay);
+        let at = idle.or(busy)?;
+        let sharing = if stay { working } else { resting + working };
         let lane = &mut self.lanes[at];
         let line = lane.line()?.clone();
         let mut over = Vec::new();
         let mut jobs = Vec::new();
         // What is in the queue is for all workers.
-        let mut room = lane.room(most).min(self.queue.len().div_ceil(ready) as u32);
+        let mut room = lane.room(most).min(self.queue.len().div_ceil(sharing) as u32);
         let mut left = lane.duty.left(most);
         let most_bytes = line.capacity().bytes;
         let duty = &mut lane.duty;
-        let mut bytes = duty.unread.iter().map(|(_, bytes)| bytes).sum::<usize>();
-        let mut sent = 0;
+        let (_, unread) = duty.unread();
+        let mut bytes = 0;
         while let Some(job) = self.queue.front() {
             let alone = idle.is_some() && jobs.is_empty();
-            let fits = room > 0 && bytes + weight(job) <= most_bytes;
+            let mut size = weight(job);
+            let fits = room > 0 && unread + bytes + size <= most_bytes;
             if left == 0 || !alone && !fits {
                 break;
             }
@@ -169,28 +197,20 @@ impl Books {
             // A worker at the end of its life takes a part of a chunk.
             if let Some(rest) = job.split(left) {
                 self.queue.push_front(rest);
+                size = weight(&job);
             }
             let token = lane.next_token;
             lane.next_token += 1;
             left -= job.len();
             room = room.saturating_sub(job.len());
-            bytes += weight(&job);
-            sent += weight(&job);
-            duty.flights.push_back(Flight {
-                token,
-                first_id: job.id(),
-                len: job.len(),
-                next: 0,
-                sent: false,
-                recall: false,
-                stops: Vec::new(),
-            });
+            bytes += size;
+            duty.flights.push(Flight::new(token, job.id(), job.len()));
             jobs.push((token, job));
         }
         if let Some((first, _)) = jobs.first() {
             duty.sending = true;
             duty.idle_since = None;
-            duty.unread.push_back((*first, sent));
+            duty.will_read(*first, bytes);
         }
         (!jobs.is_empty() || !over.is_empty()).then_some(Load { line, jobs, over })
     }
@@ -201,10 +221,10 @@ impl Books {
         if let Some(lane) = self.lane_of(line.worker()) {
             lane.duty.sending = false;
             let mut wanted = Vec::new();
-            for flight in lane.duty.flights.iter_mut().filter(|flight| tokens.contains(&flight.token)) {
+            for flight in lane.duty.flights.from(*tokens.start()).take_while(|flight| tokens.contains(&flight.token)) {
                 flight.sent = true;
                 if flight.recall {
-                    wanted.push((flight.token, flight.next));
+                    wanted.push((flight.token, flight.next()));
                 }
             }
             lane.recall(wanted, &mut orders);
@@ -227,12 +247,18 @@ impl Books {
             else {
                 break;
             };
+            // What is done before another worker is awake stays where it is; unless it was thought quicker than it is.
+            let since = victim.duty.running.map_or(Duration::ZERO, |running| running.since.elapsed());
+            if victim.duty.backlog() < WORTH_A_MOVE && since < LOOK_AGAIN {
+                self.look_again.get_or_insert_with(|| Instant::now() + LOOK_AGAIN);
+                break;
+            }
             let mut take = victim.duty.behind().div_ceil(2);
             let mut wanted = Vec::new();
             for flight in victim.duty.flights.iter().rev().filter(|flight| flight.sent && flight.waiting() > 0) {
                 let part = flight.waiting().min(take);
                 take -= part;
-                wanted.push((flight.token, flight.len - part));
+                wanted.push((flight.token, flight.len() - part));
                 if take == 0 {
                     break;
                 }
@@ -254,12 +280,9 @@ impl Books {
             let running = lane.duty.running;
             let worker = lane.worker();
             let mut wanted = Vec::new();
-            for flight in &mut lane.duty.flights {
-                if !(flight.first_id..flight.first_id + u64::from(flight.len)).contains(&id) {
-                    continue;
-                }
+            for flight in lane.duty.flights.iter_mut() {
+                let Some(item) = flight.item(id) else { continue };
                 found = true;
-                let item = (id - flight.first_id) as u32;
                 wanted.extend(flight.recall());
                 let Some(grace) = kill else { continue };
                 let at = (flight.token, item);
@@ -268,7 +291,7 @@ impl Books {
                     if let Stage::Ready(line) = &lane.stage {
                         orders.push((line.clone(), Control::Cancel { token: at.0, item }));
                     }
-                } else if item >= flight.next {
+                } else if item >= flight.next() {
                     flight.stops.retain(|(known, _)| *known != item);
                     flight.stops.push((item, grace));
                 }
@@ -311,11 +334,8 @@ impl Books {
                     let duty = &mut lane.duty;
                     duty.has_read(token);
                     let running = duty.running;
-                    let flight = duty
-                        .flight(token)
-                        .filter(|flight| running.is_none() && (flight.next..flight.len).contains(&item));
+                    let flight = if running.is_none() { duty.flights.begin(token, item) } else { None };
                     let flight = flight.ok_or_else(|| nonsense(format!("item {item} of job {token} cannot start")))?;
-                    flight.next = item + 1;
                     let stop = flight.stops.iter().find(|(stop, _)| *stop == item);
                     if let Some(&(_, grace)) = stop {
                         self.kills.extend(kill_later(Some(worker), (token, item), grace));
@@ -342,24 +362,21 @@ impl Books {
                 &Record::End { token } => {
                     let duty = &mut lane.duty;
                     duty.has_read(token);
-                    let flight = duty.flights.iter().position(|flight| flight.token == token);
-                    let flight = flight.filter(|_| duty.running.is_none_or(|running| running.token != token));
-                    let flight = flight.ok_or_else(|| nonsense(format!("job {token} cannot end")))?;
-                    duty.flights.remove(flight);
+                    if duty.running.is_some_and(|running| running.token == token) || !duty.flights.remove(token) {
+                        return Err(nonsense(format!("job {token} cannot end")));
+                    }
                 }
                 Record::Rare(Rare::Returned(returned)) => {
                     let duty = &mut lane.duty;
                     let begun = returned
                         .iter()
-                        .find(|(token, from)| duty.flight(*token).is_some_and(|flight| *from < flight.next));
+                        .find(|(token, from)| duty.flights.get(*token).is_some_and(|flight| *from < flight.next()));
                     if let Some((token, from)) = begun {
                         return Err(nonsense(format!("item {from} of job {token} cannot come back")));
                     }
                     lane.duty.recalling = lane.duty.recalling.saturating_sub(returned.len());
                     for &(token, from) in returned {
-                        if let Some(flight) = lane.duty.flight(token) {
-                            flight.len = flight.len.min(from.max(flight.next));
-                        }
+                        lane.duty.flights.shorten(token, from);
                     }
                 }
                 Record::Rare(Rare::Leaving) => {

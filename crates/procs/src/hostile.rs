@@ -23,7 +23,7 @@ use crate::{
     backend::{Config, Shared},
     dispatch::Phase,
     entry::Calling,
-    lane::{Lane, Stage},
+    lane::{Flight, Flights, Lane, Stage},
     line::{Down, Line, Output, Vital},
     message::Message,
     os::{counted::most_held, memory::OomKills, process::Child},
@@ -241,8 +241,8 @@ impl Game {
         let lane = &books.lanes[0];
         let tokens: Vec<u64> = lane.duty.flights.iter().map(|flight| flight.token).collect();
         assert!(tokens.is_sorted() && tokens.last().is_none_or(|last| *last < lane.next_token), "{tokens:?}");
-        for flight in &lane.duty.flights {
-            assert!(flight.next <= flight.len && flight.len <= 3, "{} of {}", flight.next, flight.len);
+        for flight in lane.duty.flights.iter() {
+            assert!(flight.next() <= flight.len() && flight.len() <= 3, "{} of {}", flight.next(), flight.len());
         }
         let running = lane.duty.running.map(|running| running.token);
         assert!(running.is_none_or(|token| tokens.contains(&token)), "{running:?} runs, of {tokens:?}");
@@ -320,8 +320,9 @@ fn all_items_that_are_to_be_stopped_are_and_kills_end_with_their_item() {
     let (game, handle) = with_one_task();
     let mut books = game.shared.books();
     let line = books.lanes[0].line().unwrap().clone();
-    let flight = &mut books.lanes[0].duty.flights[0];
-    (flight.first_id, flight.len) = (1000, 3);
+    let flights = &mut books.lanes[0].duty.flights;
+    *flights = Flights::default();
+    flights.push(Flight::new(0, 1000, 3));
     for id in [1000, 1001, 1002] {
         let _ = books.stop(id, Some(Duration::from_secs(3600)));
     }

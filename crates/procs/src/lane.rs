@@ -1,10 +1,14 @@
 //! A place for a worker, and what the worker there is doing.
 
+mod flights;
+
 use std::{
     collections::VecDeque,
     sync::Arc,
     time::{Duration, Instant},
 };
+
+pub(crate) use flights::{Flight, Flights};
 
 use crate::{dispatch::Order, line::Line, wire::Control};
 
@@ -24,6 +28,9 @@ pub(crate) const FAST: Capacity = Capacity { items: 1024, messages: 1024, bytes:
 /// How much work may wait inside a worker, by the time its tasks took lately. Longer tasks do not
 /// wait there at all: they stay in the queue, from where any worker takes them.
 const WAITING_TIME: f64 = 0.004;
+
+/// Tasks that take less, in seconds, are quick: to wake a worker takes as long, and two of them on one processor are no gain.
+const QUICK: f64 = 50e-6;
 
 /// Early deaths in a row after which the pause before the next worker grows no more: 1.3 s.
 const LONGEST_PAUSE: u32 = 7;
@@ -49,9 +56,11 @@ pub(crate) struct Lane {
 /// What one worker has to do. All of it goes with the worker.
 #[derive(Default)]
 pub(crate) struct Duty {
-    pub(crate) flights: VecDeque<Flight>,
+    pub(crate) flights: Flights,
     /// Messages on the data channel that have not been read, by their first token, with their sizes.
-    pub(crate) unread: VecDeque<(u64, usize)>,
+    unread: VecDeque<(u64, usize)>,
+    /// The sum of those sizes.
+    unread_bytes: usize,
     /// Somebody sends to this worker; nobody else may.
     pub(crate) sending: bool,
     /// Tokens that have been recalled and have not come back.
@@ -88,21 +97,6 @@ pub(crate) enum Stage {
     Shut,
 }
 
-/// A job that was sent to a worker.
-pub(crate) struct Flight {
-    pub(crate) token: u64,
-    pub(crate) first_id: u64,
-    pub(crate) len: u32,
-    /// The first item that has not started.
-    pub(crate) next: u32,
-    /// It has left: it can be recalled.
-    pub(crate) sent: bool,
-    /// It is to be recalled once it has left.
-    pub(crate) recall: bool,
-    /// Items that are to be stopped, should they start nevertheless, and the grace of each.
-    pub(crate) stops: Vec<(u32, Duration)>,
-}
-
 #[derive(Clone, Copy)]
 pub(crate) struct Running {
     pub(crate) token: u64,
@@ -113,12 +107,6 @@ pub(crate) struct Running {
 impl Running {
     pub(crate) fn item(self) -> (u64, u32) {
         (self.token, self.item)
-    }
-}
-
-impl Flight {
-    pub(crate) fn waiting(&self) -> u32 {
-        self.len.saturating_sub(self.next)
     }
 }
 
@@ -199,21 +187,10 @@ impl Lane {
     }
 }
 
-impl Flight {
-    /// What of it can be recalled now. If it has not left, it is marked.
-    pub(crate) fn recall(&mut self) -> Option<(u64, u32)> {
-        if self.waiting() == 0 {
-            return None;
-        }
-        self.recall |= !self.sent;
-        self.sent.then_some((self.token, self.next))
-    }
-}
-
 impl Duty {
     /// Whether nothing is left for the worker to do.
     pub(crate) fn is_idle(&self) -> bool {
-        self.running.is_none() && !self.sending && self.flights.iter().all(|flight| flight.waiting() == 0)
+        self.running.is_none() && !self.sending && self.waiting() == 0
     }
 
     /// Whether it is idle and everything that it had has come to its end here too.
@@ -222,7 +199,7 @@ impl Duty {
     }
 
     pub(crate) fn waiting(&self) -> u32 {
-        self.flights.iter().map(Flight::waiting).sum()
+        self.flights.waiting()
     }
 
     /// How many items wait behind another. One at the front of a worker that runs nothing is about to begin: recalled as
@@ -242,15 +219,35 @@ impl Duty {
         left.and_then(|left| u32::try_from(left).ok()).unwrap_or(u32::MAX)
     }
 
-    pub(crate) fn flight(&mut self, token: u64) -> Option<&mut Flight> {
-        self.flights.iter_mut().find(|flight| flight.token == token)
-    }
-
     /// The worker has read all messages up to the one with this token.
     pub(crate) fn has_read(&mut self, token: u64) {
-        while self.unread.front().is_some_and(|&(first, _)| first <= token) {
+        while let Some(&(first, bytes)) = self.unread.front()
+            && first <= token
+        {
             self.unread.pop_front();
+            self.unread_bytes -= bytes;
         }
+    }
+
+    /// A message of so many bytes is about to be sent, which begins with this token.
+    pub(crate) fn will_read(&mut self, token: u64, bytes: usize) {
+        self.unread.push_back((token, bytes));
+        self.unread_bytes += bytes;
+    }
+
+    /// Messages on their way that have not been read, and their bytes.
+    pub(crate) fn unread(&self) -> (usize, usize) {
+        (self.unread.len(), self.unread_bytes)
+    }
+
+    /// Whether its tasks are so short that several of them are done before another worker is awake.
+    pub(crate) fn is_quick(&self) -> bool {
+        self.pace.is_some_and(|pace| pace < QUICK)
+    }
+
+    /// How long what waits behind another will take, by the time of its tasks of late.
+    pub(crate) fn backlog(&self) -> f64 {
+        self.pace.map_or(f64::INFINITY, |pace| pace * f64::from(self.behind()))
     }
 }
 
@@ -262,8 +259,7 @@ mod tests {
     fn who_still_has_to_say_that_a_job_has_ended_is_looked_after() {
         let mut lane = Lane::default();
         assert!(!lane.is_busy());
-        let gone = Flight { token: 0, first_id: 1, len: 0, next: 0, sent: true, recall: false, stops: Vec::new() };
-        lane.duty.flights.push_back(gone);
+        lane.duty.flights.push(Flight::new(0, 1, 0));
         assert!(lane.duty.is_idle() && lane.is_busy());
     }
 }

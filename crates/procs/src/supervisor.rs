@@ -56,6 +56,8 @@ pub(crate) fn run(shared: &Arc<Shared>, tee: Tee) {
         next_worker: 0,
         looked: Instant::now(),
         busy: false,
+        calm: false,
+        rested: false,
         oom_kills: OomKills::of_this_cgroup(),
         weighing: WEIGHING,
         all_killed: false,
@@ -99,6 +101,10 @@ struct Supervisor<'a> {
     looked: Instant,
     /// Somebody had something to do before the last wait.
     busy: bool,
+    /// Nobody has had anything to do for a while: it sleeps until it is woken.
+    calm: bool,
+    /// The last wait was a long one, and nothing happened.
+    rested: bool,
     oom_kills: OomKills,
     /// How often running tasks' memory is looked at now.
     weighing: Duration,
@@ -184,7 +190,10 @@ impl Supervisor<'_> {
     fn wait(&mut self) {
         let mut books = self.shared.books();
         let busy = books.lanes.iter().any(|lane| lane.is_busy());
-        books.asleep = !busy;
+        let weighs = self.shared.hub.settings().memory_limit.is_some();
+        // Work that comes and goes all the time is not to wake it each time.
+        self.calm = !busy && (self.calm || weighs || self.rested);
+        books.asleep = self.calm;
         self.busy = busy;
         let kills = books.kills.iter().map(|kill| kill.at);
         let starts = books.lanes.iter().filter_map(|lane| match lane.stage {
@@ -198,7 +207,7 @@ impl Supervisor<'_> {
         };
         let leave = books.next_leave();
         let hellos = self.charges.iter().filter_map(|charge| charge.hello_by);
-        let next = kills.chain(starts).chain(end).chain(hellos).chain(leave).min();
+        let next = kills.chain(starts).chain(end).chain(hellos).chain(leave).chain(books.look_again).min();
         drop(books);
 
         let mut set = Set::default();
@@ -207,19 +216,33 @@ impl Supervisor<'_> {
             set.add(charge.vital.child.fd());
         }
         let limit = next.map(|at| at.saturating_duration_since(Instant::now()));
-        let weighed = busy && self.shared.hub.settings().memory_limit.is_some();
+        let weighed = busy && weighs;
         let tick = if weighed { self.weighing } else { TICK };
-        let limit = if busy { Some(limit.unwrap_or(tick).min(tick)) } else { limit };
+        let limit = if self.calm { limit } else { Some(limit.unwrap_or(tick).min(tick)) };
         let begun = Instant::now();
         set.wait(limit);
         if limit.is_some_and(|limit| begun.elapsed() > limit + MISSED) {
             self.put_off();
         }
+        // Nothing happened for as long as it waits at most.
+        self.rested = !set.is_ready(0) && limit.is_some_and(|limit| limit >= TICK);
         if set.is_ready(0) {
             self.shared.bell.answer();
+            self.calm = false;
         }
+        self.look_again();
         if weighed {
             self.weigh();
+        }
+    }
+
+    /// What was thought to be done soon, and is not, may be better off with an idle worker.
+    fn look_again(&mut self) {
+        let mut books = self.shared.books();
+        if books.look_again.is_some_and(|at| at <= Instant::now()) {
+            books.look_again = None;
+            drop(books);
+            self.shared.pump();
         }
     }
 

@@ -223,15 +223,15 @@ impl crate::Procs {
                 lane.worker(),
                 duty.running.map(|running| running.item()),
                 duty.sending,
-                duty.unread.len(),
+                duty.unread().0,
                 duty.recalling,
             );
-            for flight in &duty.flights {
+            for flight in duty.flights.iter() {
                 text += &format!(
                     " {}:{}/{}{}",
                     flight.token,
-                    flight.next,
-                    flight.len,
+                    flight.next(),
+                    flight.len(),
                     if flight.sent { "" } else { " unsent" }
                 );
             }
