@@ -171,15 +171,18 @@ impl<I: Iterator<Item: IntoTask<M>>, M, B: ?Sized> Map<I, M, B> {
         Self { input: Some(input), flight, backend: PhantomData }
     }
 
-    /// Takes one chunk from the input and submits it; whether there was anything left.
+    /// Takes one chunk from the input and submits it; whether there was room for it, and anything left.
     fn pull(&mut self) -> bool {
         let Some(input) = &mut self.input else { return false };
         let hint = input.size_hint();
         let left = hint.1.filter(|&most| most == hint.0);
         // The pool may have another size by now.
         self.flight.sizing.workers = self.flight.packer.core.backend.capabilities().workers.max(1);
-        let room = self.flight.room();
-        let wanted = self.flight.sizing.next(left).min(room);
+        let wanted = self.flight.sizing.next(left).min(self.flight.sizing.window());
+        // For each result that is taken there is room for an input; but a chunk is to be as long as it is meant to be.
+        if self.flight.room() < wanted {
+            return false;
+        }
         let start = Instant::now();
         let mut load = self.flight.packer.load(wanted);
         let mut ended = false;
@@ -259,12 +262,12 @@ impl<I: Iterator<Item: IntoTask<M>>, M, B: ?Sized> Iterator for Map<I, M, B> {
     type Item = Result<OutputOf<I::Item, M>, TaskError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while self.flight.quick && self.flight.room() > 0 && self.pull() {}
+        while self.flight.quick && self.pull() {}
         loop {
             if let Some(outcome) = self.flight.take(Waker::noop()) {
                 return Some(outcome);
             }
-            if self.flight.room() > 0 && self.pull() {
+            if self.pull() {
                 continue;
             }
             if self.flight.pulled == self.flight.delivered {
