@@ -1,6 +1,6 @@
 //! What a backend is given: the right, and the duty, to bring some items to their end.
 
-use std::{fmt, ops::Range, sync::Arc};
+use std::{fmt, ops::Range, sync::Arc, time::Duration};
 
 use crate::{
     blob::Blob,
@@ -23,6 +23,26 @@ pub struct Job {
     cargo: Option<Arc<Cargo>>,
     /// Workers that ended while they were being given this.
     wasted: u32,
+}
+
+/// What a worker elsewhere says of an item that it has run.
+#[derive(Debug)]
+pub struct Reply<'b> {
+    /// Its encoded result, or an error.
+    pub outcome: Result<Encoded<'b>, TaskError>,
+    /// What it cost, as far as that was measured.
+    pub metrics: Metrics,
+    /// How long its body took.
+    pub took: Duration,
+    /// The worker on which it began, if that has not been told by [`Job::started`].
+    pub began_on: Option<u32>,
+}
+
+impl From<TaskError> for Reply<'_> {
+    /// Of an item that was told to have begun.
+    fn from(error: TaskError) -> Self {
+        Self { outcome: Err(error), metrics: Metrics::default(), took: Duration::ZERO, began_on: None }
+    }
 }
 
 /// The encoded arguments of a node's items, one behind the other.
@@ -174,10 +194,10 @@ impl Job {
         }
     }
 
-    /// A worker elsewhere is done with item `item`: with its encoded result, or an error.
-    pub fn reply(&self, item: u32, outcome: Result<Encoded<'_>, TaskError>, metrics: Metrics) {
+    /// A worker elsewhere is done with item `item`.
+    pub fn reply(&self, item: u32, reply: Reply<'_>) {
         if let Some(item) = self.item(item) {
-            self.work.reply(item, self.attempt, outcome, metrics).follow(&self.work, item);
+            self.work.clone().reply(item, self.attempt, reply).follow(&self.work, item);
         }
     }
 

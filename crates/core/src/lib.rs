@@ -67,7 +67,7 @@ pub use error::*;
 pub use event::{Event, Finished, Metrics, TaskOutput};
 pub use failure::{Cause, Failure, IntoFailure};
 pub use handle::{Handle, Waitable};
-pub use job::{Job, Ticket};
+pub use job::{Job, Reply, Ticket};
 pub use map::Map;
 pub use named::NamedTask;
 pub use policy::{Policy, Retry};
@@ -88,6 +88,7 @@ pub mod backend_api {
         frame::Batch,
         hub::{Hub, LogRecord},
         panic::last_words,
+        park::hold_wakers,
         settings::{Readers, Settings},
         spin::Spin,
         worker::{Init, OnBlock, Worker},

@@ -100,7 +100,7 @@ impl Inbox {
         let waiting = inbox.waiting.take();
         drop(inbox);
         if let Some(waker) = waiting {
-            waker.wake();
+            park::wake(waker, Waker::wake);
         }
     }
 
@@ -176,13 +176,13 @@ impl<I: Iterator<Item: IntoTask<M>>, M, B: ?Sized> Map<I, M, B> {
         let Some(input) = &mut self.input else { return false };
         let hint = input.size_hint();
         let left = hint.1.filter(|&most| most == hint.0);
-        // The pool may have another size by now.
-        self.flight.sizing.workers = self.flight.packer.core.backend.capabilities().workers.max(1);
         let wanted = self.flight.sizing.next(left).min(self.flight.sizing.window());
         // For each result that is taken there is room for an input; but a chunk is to be as long as it is meant to be.
         if self.flight.room() < wanted {
             return false;
         }
+        // The pool may have another size by now.
+        self.flight.sizing.workers = self.flight.packer.core.backend.capabilities().workers.max(1);
         let start = Instant::now();
         let mut load = self.flight.packer.load(wanted);
         let mut ended = false;
@@ -193,7 +193,9 @@ impl<I: Iterator<Item: IntoTask<M>>, M, B: ?Sized> Map<I, M, B> {
             };
             load.add(task.into_task());
             let automatic = self.flight.sizing.fixed.is_none();
-            if automatic && (load.size() >= MAX_CHUNK_BYTES || start.elapsed() > SLOW_PULL) {
+            // To look at the clock takes as long as to pull a small input.
+            let is_slow = || (load.len() < 16 || load.len().is_multiple_of(16)) && start.elapsed() > SLOW_PULL;
+            if automatic && (load.size() >= MAX_CHUNK_BYTES || is_slow()) {
                 break;
             }
         }

@@ -27,7 +27,7 @@ use crate::{
     context::{Context, Link},
     error::{Clock, Kind, Lost, TaskError, TimedOut},
     event::{Event, Finished, Metrics, TaskOutput},
-    job::Cargo,
+    job::{Cargo, Reply},
     panic,
     parcel::Parcel,
     park,
@@ -63,6 +63,8 @@ struct Cell<S> {
     /// First start and last end: how a map learns what a task costs.
     begun: Option<Instant>,
     ended: Option<Instant>,
+    /// Running time of the items, where workers elsewhere say it.
+    spent: Duration,
 }
 
 pub(crate) struct Item<T: Task> {
@@ -173,14 +175,17 @@ impl<T: Task> Item<T> {
 impl<T: Task, S: Items<T>> Node<T, S> {
     pub(crate) fn new(head: Head, items: S, cargo: Option<Arc<Cargo>>) -> Arc<Self> {
         let open = items.as_ref().iter().filter(|item| !item.is_refused()).count() as u32;
-        let cell = Cell { items, cargo, waiters: Waiters::default(), open, begun: None, ended: None };
+        let cell =
+            Cell { items, cargo, waiters: Waiters::default(), open, begun: None, ended: None, spent: Duration::ZERO };
         Arc::new(Self { head, cell: Mutex::new(cell), task: PhantomData })
     }
 
     /// Mean running time of the items, once all are done.
     pub(crate) fn mean_time(&self) -> Option<Duration> {
         let cell = self.lock();
-        Some((cell.ended? - cell.begun?) / self.head.count)
+        // What workers elsewhere have measured themselves; what was heard of them at once seems to have taken no time.
+        let whole = if cell.spent.is_zero() { cell.ended? - cell.begun? } else { cell.spent };
+        Some(whole / self.head.count)
     }
 
     fn lock(&self) -> MutexGuard<'_, Cell<S>> {
@@ -303,11 +308,13 @@ impl<T: Task, S: Items<T>> Node<T, S> {
         let cargo = if state.open == 0 { state.cargo.take() } else { None };
         let waiters = std::mem::take(&mut state.waiters);
         drop(cell);
-        panic::dispose((old, overruled));
+        if !matches!(old, Stage::Sent | Stage::Running) || overruled.is_some() {
+            panic::dispose((old, overruled));
+        }
         drop(cargo);
         unsent.into_iter().for_each(crate::notifier::call);
         for waker in waiters {
-            self.wake(waker);
+            park::wake(waker, |waker| self.wake(waker));
         }
         if let Some((inbox, chunk)) = &self.head.inbox {
             inbox.push(*chunk, item);
@@ -315,19 +322,14 @@ impl<T: Task, S: Items<T>> Node<T, S> {
         if unread { announced } else { Next::Ended }
     }
 
+    /// Wakes whoever waits otherwise than by a thread that sleeps: an executor's waker is the user's code.
     fn wake(&self, waker: Waker) {
-        let ours = park::is_ours(&waker);
-        // An executor's waker is the user's code.
         let wake = move || {
             if let Err(panic) = panic::catch(|| waker.wake()) {
                 log::error!(target: "taskloom", "a waker panicked: {}", panic.message);
             }
         };
-        if ours || !ambient::lends_its_thread() {
-            wake();
-        } else {
-            self.head.core.hub.notify(wake);
-        }
+        if ambient::lends_its_thread() { self.head.core.hub.notify(wake) } else { wake() }
     }
 
     /// Reads a result, which runs its type's code.
@@ -528,24 +530,30 @@ impl<T: Task, S: Items<T>> Work for Node<T, S> {
         }
     }
 
-    fn reply(&self, item: u32, attempt: u32, outcome: Result<Encoded<'_>, TaskError>, mut metrics: Metrics) -> Next {
-        if !self.is_open(item, attempt) {
-            return Next::Ignored;
-        }
+    fn reply(self: Arc<Self>, item: u32, attempt: u32, reply: Reply<'_>) -> Next {
+        let Reply { outcome, mut metrics, took, began_on } = reply;
         let outcome = match outcome {
             Ok(output) => {
                 metrics.bytes_out = Some(output.size() as u64);
-                if self.head.is_plain() { Outcome::Unread(Parcel::new(output)) } else { self.decode(output).into() }
+                if self.head.is_plain() {
+                    Outcome::Unread(Parcel::new(output))
+                } else if self.is_open(item, attempt) {
+                    self.decode(output).into()
+                } else {
+                    return Next::Ignored;
+                }
             }
             Err(error) => Outcome::Read(Err(error)),
         };
-        match self.lock_attempt(item, attempt) {
-            Some(cell) => self.finish(cell, item, outcome, metrics),
-            None => {
-                panic::dispose(outcome);
-                Next::Ignored
-            }
+        let Some(mut cell) = self.lock_attempt(item, attempt) else {
+            panic::dispose(outcome);
+            return Next::Ignored;
+        };
+        cell.spent += took;
+        if let (Some(worker), Stage::Sent) = (began_on, &cell.items.as_ref()[item as usize].stage) {
+            self.begin(&mut cell, item, attempt, worker);
         }
+        self.finish(cell, item, outcome, metrics)
     }
 
     fn fail(&self, item: u32, attempt: u32, spare: Spare, error: TaskError) -> Next {

@@ -6,7 +6,7 @@
 //! A worker thread that is about to wait says so first ([`OnBlock`](crate::worker::OnBlock)), so that its pool can lend
 //! another thread: nested waiting cannot use a pool up.
 
-use std::{sync::Arc, task::Waker, time::Instant};
+use std::{cell::RefCell, sync::Arc, task::Waker, time::Instant};
 
 use crate::{ambient, backend::Backend, error::TaskError, parker::Parker, spin::Spin, worker::Worker};
 
@@ -54,8 +54,42 @@ pub(crate) fn wait_until(
     }
 }
 
+thread_local! {
+    /// Wakers that wait for the end of [`hold_wakers`], if this thread is in it.
+    static HELD: RefCell<Option<Vec<Waker>>> = const { RefCell::new(None) };
+}
+
+/// Runs `f`, which brings many outcomes, and wakes those who wait for them afterwards: whoever is woken for the first of them
+/// would wait again for the second, and take the processor, or a lock, from whoever brings it.
+pub fn hold_wakers(f: impl FnOnce()) {
+    HELD.with_borrow_mut(|held| *held = Some(Vec::new()));
+    f();
+    let held = HELD.with_borrow_mut(Option::take);
+    for waker in held.into_iter().flatten() {
+        // Ours alone are held: no code of anybody else's runs.
+        waker.wake();
+    }
+}
+
+/// Wakes a thread that waits here, now or when this thread has brought what else it has; or has `other` wake it.
+pub(crate) fn wake(waker: Waker, other: impl FnOnce(Waker)) {
+    if !is_ours(&waker) {
+        return other(waker);
+    }
+    let now = HELD.with_borrow_mut(|held| match held {
+        Some(held) => {
+            held.push(waker);
+            None
+        }
+        None => Some(waker),
+    });
+    if let Some(waker) = now {
+        waker.wake();
+    }
+}
+
 /// Whether a waker is that of a thread that waits here: waking it runs no code of anybody else's.
-pub(crate) fn is_ours(waker: &Waker) -> bool {
+fn is_ours(waker: &Waker) -> bool {
     PARKER.with(|(_, own)| std::ptr::eq(waker.vtable(), own.vtable()))
 }
 

@@ -12,12 +12,11 @@ use std::{
 use crate::{
     backend::{Backend, Capabilities, Stop},
     clock,
-    codec::Encoded,
     context::{Link, RunId, seed_of},
     error::{Clock, TaskError},
-    event::{Finished, Metrics, TaskOutput},
+    event::{Finished, TaskOutput},
     hub::Hub,
-    job::{Cargo, Job},
+    job::{Cargo, Job, Reply},
     map::Inbox,
     park,
     policy::{DEFAULT_GRACE, Policy},
@@ -188,7 +187,7 @@ pub(crate) trait Work: Link {
     /// What an item printed, before its end is told.
     fn output(&self, item: u32, attempt: u32, output: TaskOutput);
     /// A worker elsewhere is done with an item.
-    fn reply(&self, item: u32, attempt: u32, outcome: Result<Encoded<'_>, TaskError>, metrics: Metrics) -> Next;
+    fn reply(self: Arc<Self>, item: u32, attempt: u32, reply: Reply<'_>) -> Next;
     /// Ends an item that has no outcome yet; unless it is in one of the stages that are spared.
     fn fail(&self, item: u32, attempt: u32, spare: Spare, error: TaskError) -> Next;
     fn expire(&self, item: u32, attempt: u32, clock: Clock, limit: Duration) -> Next;

@@ -366,39 +366,9 @@ impl Books {
                         return Err(nonsense(format!("job {token} cannot end")));
                     }
                 }
-                Record::Rare(Rare::Returned(returned)) => {
-                    let duty = &mut lane.duty;
-                    let begun = returned
-                        .iter()
-                        .find(|(token, from)| duty.flights.get(*token).is_some_and(|flight| *from < flight.next()));
-                    if let Some((token, from)) = begun {
-                        return Err(nonsense(format!("item {from} of job {token} cannot come back")));
-                    }
-                    lane.duty.recalling = lane.duty.recalling.saturating_sub(returned.len());
-                    for &(token, from) in returned {
-                        lane.duty.flights.shorten(token, from);
-                    }
+                Record::Rare(rare) => {
+                    book_rare(lane, &mut self.kills, worker, rare, orders).map_err(nonsense)?;
                 }
-                Record::Rare(Rare::Leaving) => {
-                    if !std::mem::replace(&mut lane.duty.retiring, true) {
-                        lane.recall_all(orders);
-                    }
-                }
-                &Record::Rare(Rare::Holding(bytes)) => lane.duty.held = bytes,
-                // It begins nothing any more: now the kill can hit nobody else.
-                Record::Rare(Rare::Condemned) => {
-                    let mut kills = self.kills.iter_mut().filter(|kill| kill.worker == worker);
-                    match kills.find(|kill| kill.condemned || kill.only_if.is_none()) {
-                        Some(kill) if kill.condemned => {
-                            kill.only_if = None;
-                            kill.at = now;
-                        }
-                        Some(_) => {}
-                        // The item had ended by then: but so has the worker's use.
-                        None => self.kills.push(Kill::new(worker, now, "it was told to begin nothing more")),
-                    }
-                }
-                Record::Rare(_) => {}
             }
         }
         let duty = &mut lane.duty;
@@ -471,6 +441,52 @@ impl Books {
     pub(crate) fn lane_of(&mut self, worker: u32) -> Option<&mut Lane> {
         self.lanes.iter_mut().find(|lane| lane.worker() == Some(worker))
     }
+}
+
+/// Books what is not said of every task. Gives what cannot be.
+fn book_rare(
+    lane: &mut Lane,
+    kills: &mut Vec<Kill>,
+    worker: u32,
+    rare: &Rare,
+    orders: &mut Vec<Order>,
+) -> Result<(), String> {
+    match rare {
+        Rare::Returned(returned) => {
+            let duty = &mut lane.duty;
+            let begun =
+                |&&(token, from): &&(u64, u32)| duty.flights.get(token).is_some_and(|flight| from < flight.next());
+            if let Some((token, from)) = returned.iter().find(begun) {
+                return Err(format!("item {from} of job {token} cannot come back"));
+            }
+            duty.recalling = duty.recalling.saturating_sub(returned.len());
+            for &(token, from) in returned {
+                duty.flights.shorten(token, from);
+            }
+        }
+        Rare::Leaving if lane.duty.retiring => {}
+        Rare::Leaving => {
+            lane.duty.retiring = true;
+            lane.recall_all(orders);
+        }
+        &Rare::Holding(bytes) => lane.duty.held = bytes,
+        // It begins nothing any more: now the kill can hit nobody else.
+        Rare::Condemned => {
+            let now = Instant::now();
+            let mut its = kills.iter_mut().filter(|kill| kill.worker == worker);
+            match its.find(|kill| kill.condemned || kill.only_if.is_none()) {
+                Some(kill) if kill.condemned => {
+                    kill.only_if = None;
+                    kill.at = now;
+                }
+                Some(_) => {}
+                // The item had ended by then: but so has the worker's use.
+                None => kills.push(Kill::new(worker, now, "it was told to begin nothing more")),
+            }
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 fn kill_later(worker: Option<u32>, item: (u64, u32), grace: Duration) -> Option<Kill> {

@@ -330,7 +330,7 @@ fn all_items_that_are_to_be_stopped_are_and_kills_end_with_their_item() {
     books.book(&line, &[Record::Started { token: 0, item: 0 }], orders).unwrap();
     assert_eq!(books.kills.iter().filter_map(|kill| kill.only_if).collect::<Vec<_>>(), [(0, 0)]);
     let (took, outcome) = (Duration::ZERO, Ok(Encoded::from(&b""[..])));
-    let done = Record::Done { token: 0, item: 0, took, outcome, metrics: Metrics::default() };
+    let done = Record::Done { token: 0, item: 0, took, outcome, metrics: None };
     books.book(&line, &[done], orders).unwrap();
     assert!(books.kills.is_empty(), "nobody waits an hour for nothing");
     drop(books);
@@ -340,7 +340,7 @@ fn all_items_that_are_to_be_stopped_are_and_kills_end_with_their_item() {
 #[test]
 fn what_is_said_again_and_again_is_heard_once() {
     let (game, handle) = with_one_task();
-    let again = |rare: fn() -> Rare| (0..1000).map(|_| Record::Rare(rare())).collect::<Vec<_>>();
+    let again = |rare: fn() -> Rare| (0..1000).map(|_| Record::Rare(Box::new(rare()))).collect::<Vec<_>>();
     let mut books = game.shared.books();
     let line = books.lanes[0].line().unwrap().clone();
     let orders = &mut Vec::new();

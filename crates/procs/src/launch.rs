@@ -225,19 +225,30 @@ fn take_lane(
 ) -> Result<(Down, Up), TaskError> {
     let Some((rings, _file)) = rings else { return Ok((Down::Plain(data), Up::Plain(up))) };
     let answer = receive(&up)?;
-    let records = read(&answer)?;
-    match &records[..] {
-        [Record::Rare(Rare::Rings(Ok(())))] => {
+    match single(read(&answer)?)? {
+        Rare::Rings(Ok(())) => {
             let (sender, receiver, fate) = rings.parents();
             vital.listen(&[control], Some(fate));
             Ok((Down::Fast(sender), Up::Fast(receiver)))
         }
-        [Record::Rare(Rare::Rings(Err(why)))] => {
+        Rare::Rings(Err(why)) => {
             log::debug!(target: "taskloom", "worker {} cannot have shared memory: {why}", vital.worker);
             Ok((Down::Plain(data), Up::Plain(up)))
         }
-        _ => Err(StartError::new("a worker did not say whether it has its rings").into()),
+        _ => Err(out_of_turn().into()),
     }
+}
+
+/// The one thing that is said now.
+fn single(records: Vec<Record<'_>>) -> Result<Rare, StartError> {
+    match <[_; 1]>::try_from(records) {
+        Ok([Record::Rare(rare)]) => Ok(*rare),
+        _ => Err(out_of_turn()),
+    }
+}
+
+fn out_of_turn() -> StartError {
+    StartError::new("a worker said something before it was ready that belongs behind that")
 }
 
 /// Compares both sides; every difference is told with both values.
@@ -292,12 +303,13 @@ fn wait_until_ready(shared: &Shared, line: &Arc<Line>, up: &mut Up) -> Result<()
                 .ok_or_else(gone)?,
         };
         for record in read(&message)? {
-            match record {
-                Record::Rare(Rare::Ready) => return Ok(()),
-                Record::Rare(Rare::InitFailed(error)) => return Err(error),
-                Record::Rare(Rare::Unshared(why)) => share::is_impossible(&why),
-                Record::Rare(Rare::Log(record)) => reader::pass_on(shared, line, record),
-                _ => return Err(StartError::new("a worker worked before it was ready").into()),
+            let Record::Rare(rare) = record else { return Err(out_of_turn().into()) };
+            match *rare {
+                Rare::Ready => return Ok(()),
+                Rare::InitFailed(error) => return Err(error),
+                Rare::Unshared(why) => share::is_impossible(&why),
+                Rare::Log(record) => reader::pass_on(shared, line, record),
+                _ => return Err(out_of_turn().into()),
             }
         }
     }

@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use taskloom_core::{Death, Event, Job, Metrics, StartError, TaskError, backend_api::LogRecord};
+use taskloom_core::{
+    Death, Event, Job, Metrics, Reply, StartError, TaskError,
+    backend_api::{LogRecord, hold_wakers},
+};
 
 use crate::{
     backend::{Shared, carry_out},
@@ -241,6 +244,12 @@ impl Reader<'_> {
 
     /// Hears what is there, up to a large heap. Whether that was anything.
     fn listen_to_ring(&mut self) -> bool {
+        let mut heard = false;
+        hold_wakers(|| heard = self.listen_to_heap());
+        heard
+    }
+
+    fn listen_to_heap(&mut self) -> bool {
         let Ears { up: Up::Fast(up), messages, ends, deaf, .. } = &mut *self.ears else { return false };
         if *deaf {
             return false;
@@ -280,12 +289,9 @@ impl Reader<'_> {
         let mut records = Vec::new();
         let mut start = 0;
         for end in ends.drain(..) {
-            match Record::read_all(&messages[start..end], Vec::new()) {
-                Ok(more) => records.extend(more),
-                Err(fault) => {
-                    self.act(std::mem::take(&mut records));
-                    self.accuse(&fault.to_string());
-                }
+            if let Err(fault) = Record::read_into(&messages[start..end], Vec::new(), &mut records) {
+                self.act(std::mem::take(&mut records));
+                self.accuse(&fault.to_string());
             }
             start = end;
         }
@@ -321,11 +327,15 @@ impl Reader<'_> {
         if let Some((_, what)) = lies.first() {
             self.accuse(what);
         }
-        for (at, record) in records.into_iter().enumerate() {
+        let mut records = records.into_iter().enumerate().peekable();
+        let mut began_on = None;
+        while let Some((at, record)) = records.next() {
             // What a liar says may be true: a body that has begun must not begin again.
             let is_lie = lies.binary_search_by_key(&at, |(lie, _)| *lie).is_ok();
             if !is_lie || matches!(record, Record::Started { .. }) {
-                self.follow(record);
+                let next = records.peek().map(|(_, next)| next).filter(|_| lies.is_empty());
+                let untold = self.follow(record, next, began_on);
+                began_on = untold.then(|| self.line.worker());
             }
         }
         carry_out(orders);
@@ -348,17 +358,23 @@ impl Reader<'_> {
         self.shared.bell.ring();
     }
 
-    /// Does what a record, which has been booked, means for its job.
-    fn follow(&mut self, record: Record<'_>) {
+    /// Does what a record, which has been booked, means for its job. Gives the item whose start is not worth telling by itself, as
+    /// its end is the next record.
+    fn follow(&mut self, record: Record<'_>, next: Option<&Record<'_>>, began_on: Option<u32>) -> bool {
         match record {
             Record::Started { token, item } => {
+                let is_over = matches!(next, Some(&Record::Done { token: t, item: i, .. }) if (t, i) == (token, item));
+                if is_over && self.job(token).is_some_and(|job| job.is_plain()) {
+                    return true;
+                }
+
                 let worker = self.line.worker();
                 if let Some(job) = self.job(token) {
                     job.started(item, worker);
                     self.ears.task = Some(job_task(job, item));
                 }
             }
-            Record::Done { token, item, outcome, metrics, .. } => {
+            Record::Done { token, item, took, outcome, metrics } => {
                 self.ears.task = None;
                 // The death of its worker is the culprit's outcome.
                 let believed = self.ears.culprit.as_ref().is_none_or(|(culprit, _)| *culprit != (token, item));
@@ -367,7 +383,8 @@ impl Reader<'_> {
                         output.exchange(|body| share::same(body, job.bodies(item)));
                         output
                     });
-                    job.reply(item, outcome, metrics);
+                    let metrics = metrics.map_or_else(Metrics::default, |metrics| *metrics);
+                    job.reply(item, Reply { outcome, metrics, took, began_on });
                 }
             }
             Record::End { token } => {
@@ -382,8 +399,9 @@ impl Reader<'_> {
                     self.accuse("a job ended with items that did not");
                 }
             }
-            Record::Rare(rare) => self.follow_rare(rare),
+            Record::Rare(rare) => self.follow_rare(*rare),
         }
+        false
     }
 
     fn follow_rare(&mut self, rare: Rare) {
@@ -473,7 +491,7 @@ impl Reader<'_> {
             let mut death = death.clone();
             death.attempt = job.attempt();
             death.verdict = verdict;
-            job.reply(item, Err(TaskError::Crashed(Box::new(death))), Metrics::default());
+            job.reply(item, TaskError::Crashed(Box::new(death)).into());
         }
         let ended_with_pool = closing && exit.verdict.text == POOL_ENDS;
         let current = self.ears.current.take();

@@ -126,13 +126,14 @@ pub(crate) enum Record<'a> {
         /// How long it ran, for whoever has to know how much a worker can be given.
         took: Duration,
         outcome: Result<Encoded<'a>, TaskError>,
-        metrics: Metrics,
+        /// If there are any.
+        metrics: Option<Box<Metrics>>,
     },
     /// Nothing more will come about this token.
     End {
         token: u64,
     },
-    Rare(Rare),
+    Rare(Box<Rare>),
 }
 
 /// Encodes a message that consists of one value.
@@ -259,25 +260,41 @@ impl<'a> Record<'a> {
                 let result = from.split(extent).ok_or_else(short)?;
                 let bytes = from.bytes_mut();
                 let (outcome, metrics) = match array::<1>(bytes)?[0] {
-                    1 => (Ok(()), Metrics::default()),
-                    _ => Postcard::split::<(Result<(), TaskError>, Metrics)>(bytes)?,
+                    1 => (Ok(()), None),
+                    _ => {
+                        let (outcome, metrics) = Postcard::split::<(Result<(), TaskError>, Metrics)>(bytes)?;
+                        (outcome, Some(Box::new(metrics)))
+                    }
                 };
                 Ok(Self::Done { token, item, took, outcome: outcome.map(|()| result), metrics })
             }
             END => Ok(Self::End { token: number(bytes)? }),
-            RARE => Postcard::split(bytes).map(Self::Rare),
+            RARE => Postcard::split(bytes).map(|rare| Self::Rare(Box::new(rare))),
             other => Err(CodecFault::new(format_args!("no record begins with {other}"))),
         }
     }
 
     /// Reads a whole message. Its bodies go into the records.
     pub(crate) fn read_all(bytes: &'a [u8], bodies: Vec<Blob>) -> Result<Vec<Self>, CodecFault> {
-        let mut from = Encoded::new(bytes, bodies);
         let mut records = Vec::new();
-        while !from.is_empty() {
-            records.push(Self::read(&mut from)?);
-        }
+        Self::read_into(bytes, bodies, &mut records)?;
         Ok(records)
+    }
+
+    /// Appends the records of a whole message; none, if one of them is wrong.
+    pub(crate) fn read_into(bytes: &'a [u8], bodies: Vec<Blob>, records: &mut Vec<Self>) -> Result<(), CodecFault> {
+        let before = records.len();
+        let mut from = Encoded::new(bytes, bodies);
+        while !from.is_empty() {
+            match Self::read(&mut from) {
+                Ok(record) => records.push(record),
+                Err(fault) => {
+                    records.truncate(before);
+                    return Err(fault);
+                }
+            }
+        }
+        Ok(())
     }
 }
 
