@@ -4,7 +4,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -14,6 +14,7 @@ use crate::{
     ambient,
     error::TaskError,
     event::Event,
+    gauge::{Bound, Full, Gauge},
     notifier::{Message, Notifier},
     settings::Settings,
 };
@@ -25,30 +26,11 @@ pub struct Hub(Arc<Shared>);
 struct Shared {
     id: u64,
     settings: Settings,
-    gauge: Mutex<Gauge>,
-    room: Condvar,
-    all_done: Condvar,
+    gauge: Gauge,
     notifier: Notifier,
     measuring: AtomicBool,
     batches: AtomicU64,
     owner: u32,
-}
-
-#[derive(Default)]
-struct Gauge {
-    /// Accepted and not started.
-    queued: usize,
-    queued_bytes: usize,
-    /// Accepted and without an outcome.
-    open: usize,
-    closed: bool,
-    waiting_for_room: usize,
-    waiting_for_end: usize,
-}
-
-pub(crate) enum Full {
-    Full,
-    Closed,
 }
 
 impl Hub {
@@ -58,9 +40,7 @@ impl Hub {
         let id = IDS.fetch_add(1, Ordering::Relaxed);
         let hub = Self(Arc::new(Shared {
             id,
-            gauge: Mutex::default(),
-            room: Condvar::new(),
-            all_done: Condvar::new(),
+            gauge: Gauge::default(),
             notifier: Notifier::new(id),
             measuring: AtomicBool::new(settings.metrics),
             batches: AtomicU64::new(0),
@@ -140,105 +120,58 @@ impl Hub {
         self.0.batches.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn gauge(&self) -> MutexGuard<'_, Gauge> {
-        // Nothing panics while it holds this lock.
-        self.0.gauge.lock().unwrap_or_else(PoisonError::into_inner)
+    fn bound(&self) -> Bound {
+        let settings = self.settings();
+        Bound { items: settings.queue_items, bytes: settings.queue_bytes }
     }
 
     /// Takes room for `items` tasks of `bytes` in all. Waits for it, unless this thread must not wait.
     pub(crate) fn admit(&self, items: usize, bytes: usize) -> Result<(), TaskError> {
-        let patient = !ambient::must_not_wait();
-        let mut gauge = self.gauge();
-        while patient && !gauge.closed && !self.has_room(&gauge, items, bytes) {
-            gauge.waiting_for_room += 1;
-            gauge = self.0.room.wait(gauge).unwrap_or_else(PoisonError::into_inner);
-            gauge.waiting_for_room -= 1;
-        }
-        if gauge.closed {
-            return Err(TaskError::Closed);
-        }
-        gauge.add(items, bytes);
-        Ok(())
+        let gauge = &self.0.gauge;
+        let admitted = if ambient::must_not_wait() {
+            gauge.try_admit(items, bytes, None)
+        } else {
+            gauge.admit(items, bytes, self.bound())
+        };
+        admitted.map_err(|_| TaskError::Closed)
     }
 
     pub(crate) fn try_admit(&self, items: usize, bytes: usize) -> Result<(), Full> {
-        let mut gauge = self.gauge();
-        if gauge.closed {
-            return Err(Full::Closed);
-        }
-        if !self.has_room(&gauge, items, bytes) {
-            return Err(Full::Full);
-        }
-        gauge.add(items, bytes);
-        Ok(())
-    }
-
-    /// One item over the cap is admitted alone, else it could never run.
-    fn has_room(&self, gauge: &Gauge, items: usize, bytes: usize) -> bool {
-        let settings = self.settings();
-        gauge.queued == 0
-            || (gauge.queued + items <= settings.queue_items && gauge.queued_bytes + bytes <= settings.queue_bytes)
+        self.0.gauge.try_admit(items, bytes, Some(self.bound()))
     }
 
     /// A task has started, or will never start.
     pub(crate) fn leave_queue(&self, items: usize, bytes: usize) {
-        let mut gauge = self.gauge();
-        gauge.queued -= items;
-        gauge.queued_bytes -= bytes;
-        let wake = gauge.waiting_for_room > 0;
-        drop(gauge);
-        if wake {
-            self.0.room.notify_all();
-        }
+        self.0.gauge.leave_queue(items, bytes);
     }
 
     /// A task has its outcome.
     pub(crate) fn done(&self) {
-        let mut gauge = self.gauge();
-        gauge.open -= 1;
-        let wake = gauge.open == 0 && gauge.waiting_for_end > 0;
-        drop(gauge);
-        if wake {
-            self.0.all_done.notify_all();
-        }
+        self.0.gauge.done(1);
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.gauge().closed
+        self.0.gauge.is_closed()
     }
 
     /// From now on nothing is accepted. Submits that wait for room wake up with `Closed`.
     pub(crate) fn close(&self) {
-        self.gauge().closed = true;
-        self.0.room.notify_all();
+        self.0.gauge.close();
     }
 
     /// Returns when every accepted task has its outcome.
     pub(crate) fn wait_all_done(&self) {
-        let mut gauge = self.gauge();
-        gauge.waiting_for_end += 1;
-        while gauge.open > 0 {
-            gauge = self.0.all_done.wait(gauge).unwrap_or_else(PoisonError::into_inner);
-        }
-        gauge.waiting_for_end -= 1;
+        self.0.gauge.wait_all_done();
     }
 
     /// Tasks accepted and without an outcome.
     pub(crate) fn open(&self) -> usize {
-        self.gauge().open
+        self.0.gauge.open()
     }
 
     /// Ends the notifier thread when it has delivered everything.
     pub(crate) fn end_notifier(&self) {
         self.0.notifier.end();
-    }
-}
-
-impl Gauge {
-    fn add(&mut self, items: usize, bytes: usize) {
-        self.queued += items;
-        self.queued_bytes += bytes;
-        self.open += items;
     }
 }
 

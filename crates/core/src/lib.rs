@@ -40,6 +40,7 @@ pub mod backend;
 mod context;
 pub mod contract;
 mod frame;
+mod gauge;
 mod job;
 mod node;
 mod stopwatch;

@@ -1,10 +1,12 @@
-//! Models of waiting for a task, over all orders of two threads.
+//! Models of waiting for a task, for room and for a pool's end, over all orders of a few threads.
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test -p taskloom-core --test loom --release`
 //!
 //! The files under test are the crate's own, compiled against loom's atomics and threads.
 #![cfg(loom)]
 
+#[path = "../src/gauge.rs"]
+mod gauge;
 #[path = "../src/parker.rs"]
 mod parker;
 #[path = "../src/waiters.rs"]
@@ -12,8 +14,19 @@ mod waiters;
 
 /// In place of `src/sync.rs`.
 mod sync {
-    pub(crate) use loom::sync::atomic::{AtomicBool, Ordering};
+    pub(crate) use loom::sync::{
+        Condvar, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicUsize, Ordering, fence},
+    };
     pub(crate) use thread::Thread;
+
+    pub(crate) fn unpoisoned<T>(locked: std::sync::LockResult<T>) -> T {
+        locked.unwrap()
+    }
+
+    pub(crate) fn between() {
+        fence(Ordering::SeqCst);
+    }
 
     /// Parking as std describes it: a token a thread. Loom's own confuses a token that comes while
     /// a thread waits for something else.
@@ -56,6 +69,7 @@ mod sync {
 
 use std::task::Waker;
 
+use gauge::{Bound, Full, Gauge};
 use loom::{
     sync::{Arc, Mutex},
     thread,
@@ -145,5 +159,72 @@ fn two_threads_wait_for_one_node() {
         wait(&parker, &waker, |waker| node.poll(waker));
         waiting.join().unwrap();
         worker.join().unwrap();
+    });
+}
+
+const ONE: Bound = Bound { items: 1, bytes: usize::MAX };
+
+#[test]
+fn who_waits_for_room_gets_what_another_gives_back() {
+    loom::model(|| {
+        let gauge = Arc::new(Gauge::default());
+        gauge.admit(1, 1, ONE).unwrap();
+        let other = gauge.clone();
+        let waits = thread::spawn(move || other.admit(1, 1, ONE));
+        gauge.leave_queue(1, 1);
+        assert_eq!(waits.join().unwrap(), Ok(()));
+        gauge.done(2);
+        gauge.wait_all_done();
+    });
+}
+
+#[test]
+fn what_is_added_for_a_moment_leaves_nobody_waiting() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let gauge = Arc::new(Gauge::default());
+        let bound = Bound { items: 2, bytes: usize::MAX };
+        gauge.admit(1, 1, bound).unwrap();
+        let [too_many, fits] = [gauge.clone(), gauge.clone()];
+        // Finds no room, and takes back what it has added.
+        let too_many = thread::spawn(move || too_many.try_admit(2, 2, Some(bound)));
+        let fits = thread::spawn(move || fits.admit(1, 1, bound));
+        assert_eq!(fits.join().unwrap(), Ok(()));
+        assert_eq!(too_many.join().unwrap(), Err(Full::Full));
+        assert_eq!(gauge.open(), 2);
+    });
+}
+
+#[test]
+fn the_end_waits_for_what_was_accepted_and_nothing_is_accepted_behind_it() {
+    loom::model(|| {
+        let gauge = Arc::new(Gauge::default());
+        let other = gauge.clone();
+        let submits = thread::spawn(move || {
+            let admitted = other.admit(1, 1, ONE);
+            if admitted.is_ok() {
+                other.leave_queue(1, 1);
+                other.done(1);
+            }
+            admitted.is_ok()
+        });
+        gauge.close();
+        gauge.wait_all_done();
+        assert_eq!(gauge.try_admit(1, 1, Some(ONE)), Err(Full::Closed));
+        submits.join().unwrap();
+        assert_eq!(gauge.open(), 0);
+    });
+}
+
+#[test]
+fn who_waits_for_room_hears_of_the_end() {
+    loom::model(|| {
+        let gauge = Arc::new(Gauge::default());
+        gauge.admit(1, 1, ONE).unwrap();
+        let other = gauge.clone();
+        let waits = thread::spawn(move || other.admit(1, 1, ONE));
+        gauge.close();
+        assert_eq!(waits.join().unwrap(), Err(Full::Closed));
     });
 }

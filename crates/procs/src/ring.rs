@@ -19,7 +19,8 @@
 //! `tail`, then looks at `bell`; if it is set, it clears it and wakes. Between the two steps of each there is a fence, sequentially
 //! consistent. So of "the reader's second look" and "the writer's look at the bell" at least one sees what the other side did
 //! before: the reader finds the packet, or the writer finds the bell. If the writer clears the bell before the reader
-//! sleeps, the futex finds another value and does not sleep. The same with the roles exchanged for `room`.
+//! sleeps, the futex finds another value and does not sleep. The same with the roles exchanged for `room`. Bells are swapped, never just
+//! stored: each change reads the one before it, so that there is one chain of them whoever makes them.
 //!
 //! A bell has two tones. [`EAGER`] wants to hear of everything; [`LAZY`] only of what is urgent: the reader has just taken
 //! a heap of packets and looks again by itself in a moment, and the writer saves a system call a packet. What is urgent is the
@@ -127,10 +128,10 @@ impl<M: Memory> Producer<M> {
     /// Sleeps until there may be more room than there was. Returns for no reason too.
     pub(crate) fn wait_for_room(&mut self, length: usize, ended: impl Fn() -> bool) -> Result<(), Broken> {
         let room = &self.memory.words().room.0;
-        room.store(EAGER, Ordering::Relaxed);
+        room.swap(EAGER, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         if ended() || self.has_room(footprint(length))? {
-            self.memory.words().room.0.store(AWAKE, Ordering::Relaxed);
+            self.memory.words().room.0.swap(AWAKE, Ordering::Relaxed);
         } else {
             futex::wait(&self.memory.words().room.0, EAGER, None);
         }
@@ -235,7 +236,7 @@ impl<M: Memory> Consumer<M> {
 
     /// Says how it wants to be woken. Whether it may [sleep](sleep): nothing has come before that.
     pub(crate) fn set_bell(&mut self, tone: u32) -> Result<bool, Broken> {
-        self.memory.words().bell.0.store(tone, Ordering::Relaxed);
+        self.memory.words().bell.0.swap(tone, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         let quiet = !self.has_some()?;
         if !quiet {
@@ -249,7 +250,7 @@ impl<M: Memory> Consumer<M> {
         let bell = &self.memory.words().bell.0;
         // Not written to without need: the other side looks at it all the time.
         if bell.load(Ordering::Relaxed) != AWAKE {
-            bell.store(AWAKE, Ordering::Relaxed);
+            bell.swap(AWAKE, Ordering::Relaxed);
         }
     }
 
@@ -274,7 +275,7 @@ pub(crate) fn sleep(words: &Words, tone: u32, limit: Option<std::time::Duration>
 pub(crate) fn wake_all(words: &Words) {
     fence(Ordering::SeqCst);
     for word in [&words.bell.0, &words.room.0] {
-        word.store(AWAKE, Ordering::Relaxed);
+        word.swap(AWAKE, Ordering::Relaxed);
         // Whatever the word was: another thread may have silenced the bell by which one sleeps.
         futex::wake(word);
     }
