@@ -304,7 +304,10 @@ impl Shared {
         for (token, job) in &mut jobs {
             job.sent(*token, &mut message);
         }
-        message.exchange(0, share::stand_in);
+        message.exchange(0, |body| {
+            line.settle_sharing(body);
+            share::stand_in(body)
+        });
         // Before they are sent: the reader must know what it hears of.
         match line.keep(jobs) {
             Ok(()) => {
@@ -346,7 +349,7 @@ impl Shared {
 
     fn dismiss(&self, line: &Arc<Line>) {
         chaos::on(Point::Dismiss, &line.vital);
-        line.send(vec![data::EXIT]);
+        line.dismiss();
         self.kill_later(line.worker(), EXIT_TIME, "it did not end when it was told to");
     }
 

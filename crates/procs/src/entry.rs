@@ -2,8 +2,8 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    fs,
-    os::unix::fs::MetadataExt,
+    fs, io,
+    os::{fd::AsFd, unix::fs::MetadataExt},
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -48,7 +48,7 @@ pub fn init() {
     match ticket.as_deref().and_then(Ticket::read) {
         Some(ticket) if called_as_worker => {
             os::files::remove_variable(TICKET);
-            enter(&ticket)
+            enter(&ticket, io::stdin(), || if ticket.server.is_none() { os::files::empty_stdin() } else { Ok(()) })
         }
         _ if called_as_worker => {
             eprintln!("{ARGUMENT} is for worker processes, which a pool starts");
@@ -105,15 +105,17 @@ pub fn worker_test() {
         && !BECOME_ONCE.swap(true, Ordering::Relaxed)
     {
         // What the test harness printed so far went to nowhere; from here on tasks print.
-        if let Err(error) = os::files::restore_stdout() {
-            eprintln!("a worker has no standard output: {error}");
-        }
-        enter(&ticket)
+        enter(&ticket, io::stdout(), os::files::restore_stdout)
     }
 }
 
-fn enter(ticket: &Ticket) -> ! {
-    worker::run(ticket)
+/// `place` is the stream in whose place there may be a socket, until the streams are made what they ought to be.
+fn enter(ticket: &Ticket, place: impl AsFd, make_streams: impl FnOnce() -> io::Result<()>) -> ! {
+    let socket = ticket.server.is_none().then(|| place.as_fd().try_clone_to_owned());
+    if let Err(error) = make_streams() {
+        eprintln!("a worker has not the standard streams that it ought to have: {error}");
+    }
+    worker::run(ticket, socket)
 }
 
 /// What a worker must know to find its pool; travels in the environment.
@@ -123,19 +125,20 @@ pub(crate) struct Ticket {
     pub(crate) parent: u32,
     /// Proves that the worker is the one that was started.
     pub(crate) token: String,
-    /// Where the parent waits.
-    pub(crate) server: String,
+    /// Where the parent waits; `None` if the worker has been given a socket that leads there.
+    pub(crate) server: Option<String>,
 }
 
 impl Ticket {
     pub(crate) fn write(&self) -> String {
-        format!("{}:{}:{}", self.parent, self.token, self.server)
+        format!("{}:{}:{}", self.parent, self.token, self.server.as_deref().unwrap_or_default())
     }
 
     fn read(text: &str) -> Option<Self> {
         let mut parts = text.splitn(3, ':');
         let parent = parts.next()?.parse().ok()?;
-        Some(Self { parent, token: parts.next()?.to_owned(), server: parts.next()?.to_owned() })
+        let (token, server) = (parts.next()?.to_owned(), parts.next()?);
+        Some(Self { parent, token, server: (!server.is_empty()).then(|| server.to_owned()) })
     }
 }
 
@@ -211,7 +214,9 @@ mod tests {
 
     #[test]
     fn a_ticket_comes_back_whatever_the_path() {
-        let ticket = Ticket { parent: 7, token: "abc".to_owned(), server: "/tmp/a:b/socket".to_owned() };
-        assert_eq!(Ticket::read(&ticket.write()), Some(ticket));
+        for server in [None, Some("/tmp/a:b/socket".to_owned())] {
+            let ticket = Ticket { parent: 7, token: "abc".to_owned(), server };
+            assert_eq!(Ticket::read(&ticket.write()), Some(ticket));
+        }
     }
 }

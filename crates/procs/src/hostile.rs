@@ -227,6 +227,7 @@ impl Game {
         let pool = Pool::new(shared.hub.clone(), Procs::new(shared.clone()));
         let [(data, data_ear), (control, control_ear), (up, heard)] = [pair(), pair(), pair()];
         vital.listen(&[heard.fd(), data.fd(), control.fd()], None);
+        vital.greet();
         let line = Arc::new(Line::new(vital.clone(), Down::Plain(data), control));
         let (listening, about) = (shared.clone(), vital.clone());
         let reader =

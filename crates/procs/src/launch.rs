@@ -4,15 +4,15 @@ use std::{
     fs::File,
     io::{self, Read},
     os::{
-        fd::{AsFd, RawFd},
+        fd::{AsFd, OwnedFd, RawFd},
         unix::process::CommandExt,
     },
     process::{Command, Stdio},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     thread,
 };
 
-use taskloom_core::{Exhausted, Registry, StartError, TaskError};
+use taskloom_core::{Exhausted, StartError, TaskError};
 
 use crate::{
     backend::{Config, Shared},
@@ -26,7 +26,7 @@ use crate::{
     reader::{self, Started, Up},
     share::{self, Probe},
     stderr::{Tail, Tee},
-    transport::{Lines, Received, Receiver, Sender, Server, in_process},
+    transport::{Lines, Received, Receiver, Sender, Server, both_ways, in_process},
     wire::{self, Greeting, Rare, Record, Terms, Welcome},
 };
 
@@ -54,8 +54,8 @@ pub(crate) fn check_descriptors(workers: usize) -> Result<(), TaskError> {
 /// A worker that has been started and has not yet said hello.
 pub(crate) struct Launched {
     pub(crate) vital: Arc<Vital>,
-    /// Where it will look for us.
-    pub(crate) server: String,
+    /// Where it will look for us, if it will.
+    pub(crate) server: Option<String>,
     pub(crate) reader: thread::JoinHandle<()>,
 }
 
@@ -65,13 +65,13 @@ pub(crate) struct Launched {
 /// If that is not possible here and now.
 pub(crate) fn start(shared: &Arc<Shared>, worker: u32, slot: u32, tee: &Tee) -> Result<Launched, TaskError> {
     // First, because it says so if there are no descriptors: ipc-channel then speaks of a bad one.
-    let [token, mark] = [random()?, random()?];
-    let server = Server::new()?;
-    let name = server.name().to_owned();
-    let ticket = Ticket { parent: std::process::id(), token: token.clone(), server: name.clone() };
+    let (token, mark) = random()?;
     let failed = |error: io::Error| cannot_start(&shared.config, &error);
+    let (way, there) = Way::open(shared.config.one_shot)?;
+    let name = way.name();
+    let ticket = Ticket { parent: std::process::id(), token: token.clone(), server: name.clone() };
     let capture = shared.hub.settings().capture_output.then(Capture::new).transpose().map_err(failed)?;
-    let mut child = command(&shared.config, &ticket, &mark, capture.as_ref())
+    let mut child = command(&shared.config, &ticket, &mark, capture.as_ref(), there)
         .and_then(|mut command| chaos::brief(&mut command, worker).spawn())
         .map_err(failed)?;
 
@@ -90,7 +90,10 @@ pub(crate) fn start(shared: &Arc<Shared>, worker: u32, slot: u32, tee: &Tee) -> 
         let run = move || {
             os::signals::block_all();
             shared.enter();
-            reader::run(&shared, &heard, || take_in(&shared, &heard, server, &token));
+            reader::run(&shared, &heard, || match way {
+                Way::Server(server) => take_in(&shared, &heard, server, &token),
+                Way::Socket(socket) => Ok(send_off(&shared, &heard, socket)),
+            });
         };
         thread::Builder::new().name(format!("taskloom-procs-{slot}")).spawn(run).map(|reader| (vital, reader))
     });
@@ -126,7 +129,42 @@ fn cannot_start(config: &Config, error: &io::Error) -> StartError {
     }
 }
 
-fn command(config: &Config, ticket: &Ticket, mark: &str, capture: Option<&Capture>) -> io::Result<Command> {
+/// How a worker and its parent find each other.
+enum Way {
+    /// The worker looks for the parent.
+    Server(Server),
+    /// It is given the other end, for it has one task alone.
+    Socket(OwnedFd),
+}
+
+impl Way {
+    /// Also what the worker is to be given.
+    fn open(one_shot: bool) -> Result<(Self, Option<OwnedFd>), TaskError> {
+        if one_shot {
+            let [here, there] =
+                os::socket::pair().map_err(|error| StartError::new(format!("no channels can be made: {error}")))?;
+            Ok((Self::Socket(here), Some(there)))
+        } else {
+            Ok((Self::Server(Server::new()?), None))
+        }
+    }
+
+    fn name(&self) -> Option<String> {
+        match self {
+            Self::Server(server) => Some(server.name().to_owned()),
+            Self::Socket(_) => None,
+        }
+    }
+}
+
+/// `socket` goes where nothing else is needed: a worker that is given one finds it there.
+fn command(
+    config: &Config,
+    ticket: &Ticket,
+    mark: &str,
+    capture: Option<&Capture>,
+    socket: Option<OwnedFd>,
+) -> io::Result<Command> {
     // The same program, also if its file has been replaced or deleted since.
     let mut command = Command::new("/proc/self/exe");
     command.arg0(&config.program).args(config.calling.arguments());
@@ -143,22 +181,61 @@ fn command(config: &Config, ticket: &Ticket, mark: &str, capture: Option<&Captur
         (None, Calling::Test(_)) => [io::stdout().as_fd().try_clone_to_owned()?.into(), Stdio::piped()],
     };
     command.stderr(stderr);
+    let other = socket.map_or_else(Stdio::null, Stdio::from);
     match config.calling {
-        Calling::Main => command.stdin(Stdio::null()).stdout(stdout),
-        // The test harness prints before our helper test runs: it gets nothing to print to, and
+        Calling::Main => command.stdin(other).stdout(stdout),
+        // The test harness prints before our helper test runs: what it prints is heeded by nobody, and
         // the helper test finds the real standard output in the place of the input.
-        Calling::Test(_) => command.stdin(stdout).stdout(Stdio::null()),
+        Calling::Test(_) => command.stdin(stdout).stdout(other),
     };
     Ok(command)
 }
 
-/// A word that nobody else has.
-fn random() -> Result<String, StartError> {
-    let mut bytes = [0; 16];
+/// Two words that nobody else has.
+fn random() -> Result<(String, String), StartError> {
+    let mut bytes = [[0; 16]; 2];
     File::open("/dev/urandom")
-        .and_then(|mut file| file.read_exact(&mut bytes))
+        .and_then(|mut file| file.read_exact(bytes.as_flattened_mut()))
         .map_err(|error| StartError::new(format!("/dev/urandom cannot be read: {error}")))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    let [one, other] = bytes.map(|bytes| format!("{:032x}", u128::from_ne_bytes(bytes)));
+    Ok((one, other))
+}
+
+/// Gives a worker its terms, which it finds when it has begun; what follows them it finds too.
+fn send_off(shared: &Shared, vital: &Arc<Vital>, socket: OwnedFd) -> Started {
+    let ([data, control], up) = both_ways(socket);
+    vital.listen(&[up.fd()], None);
+    let probe = share::is_unknown().then(Probe::new).and_then(Result::ok);
+    let parent = Greeting::of_this_program(String::new());
+    let terms = Terms { parent: Some(parent), ..terms(shared, vital, probe.as_ref(), None) };
+    // If it cannot be sent, the worker is gone: its end comes by another way.
+    let _ = data.send(wire::encode(&Welcome::Terms(terms)));
+    let line = Arc::new(Line::new(vital.clone(), Down::Once(data, probe), control));
+    Started { line, up: Up::Plain(up) }
+}
+
+/// What the worker has to know.
+fn terms(shared: &Shared, vital: &Vital, probe: Option<&Probe>, rings: Option<&File>) -> Terms {
+    let settings = shared.hub.settings();
+    Terms {
+        pool: shared.hub.id(),
+        worker: vital.worker,
+        slot: vital.slot,
+        log_level: log::max_level() as usize,
+        umask: shared.config.umask,
+        watched: settings.memory_limit.is_some(),
+        captured: settings.capture_output,
+        probe: probe.map(Probe::numbers),
+        recycle_above: settings.recycle_above.or(settings.memory_limit.map(|limit| limit / 2)),
+        rings: rings.map(fast::number),
+        init: shared
+            .config
+            .init
+            .as_ref()
+            .and_then(|init| init.to_bytes())
+            .map(|(slot, args)| (slot, args.to_vec().into())),
+        parent: None,
+    }
 }
 
 /// Waits for the worker's hello, answers, and waits until its initialiser has run.
@@ -171,40 +248,21 @@ fn take_in(shared: &Shared, vital: &Arc<Vital>, server: Server, token: &str) -> 
         // It ends by itself then; if it does not, it is killed.
         let _ = data.send(wire::encode(&Welcome::Refused));
     })?;
-    vital.greeted.store(true, Ordering::Relaxed);
+    vital.greet();
     vital.listen(&[up.fd(), data.fd(), control.fd()], None);
     // Its descriptor is open until the worker is ready. If there is none now, there is none for blobs.
     let probe = Probe::new();
     let rings = rings(shared);
-    let terms = Terms {
-        pool: shared.hub.id(),
-        worker: vital.worker,
-        slot: vital.slot,
-        log_level: log::max_level() as usize,
-        umask: shared.config.umask,
-        watched: shared.hub.settings().memory_limit.is_some(),
-        captured: shared.hub.settings().capture_output,
-        probe: probe.as_ref().ok().map(Probe::numbers),
-        recycle_above: shared.hub.settings().recycle_above.or(shared
-            .hub
-            .settings()
-            .memory_limit
-            .map(|limit| limit / 2)),
-        rings: rings.as_ref().map(|(_, file)| fast::number(file)),
-        init: shared
-            .config
-            .init
-            .as_ref()
-            .and_then(|init| init.to_bytes())
-            .map(|(slot, args)| (slot, args.to_vec().into())),
-    };
+    let terms = terms(shared, vital, probe.as_ref().ok(), rings.as_ref().map(|(_, file)| file));
     // If it cannot be sent, the worker is gone: the next lines say so.
     let _ = data.send(wire::encode(&Welcome::Terms(terms)));
     let (data, mut up) = take_lane(vital, rings, data, up, control.fd())?;
     let line = Arc::new(Line::new(vital.clone(), data, control));
     let outcome = wait_until_ready(shared, &line, &mut up);
-    if outcome.is_err() {
-        vital.listen_no_more();
+    match &outcome {
+        Ok(()) if probe.is_ok() => share::is_possible(),
+        Ok(()) => {}
+        Err(_) => vital.listen_no_more(),
     }
     outcome.map(|()| Started { line, up })
 }
@@ -262,17 +320,20 @@ fn check(greeting: &[u8], vital: &Vital, token: &str) -> Result<(), TaskError> {
     if greeting.token != token {
         return Err(StartError::new("somebody else said hello in a worker's place").into());
     }
-    let (digest, build) = (Registry::get().digest(), entry::build_id());
-    let pairs = [
-        ("protocols", wire::PROTOCOL.to_string(), greeting.protocol.to_string()),
-        ("process ids", vital.pid().to_string(), greeting.pid.to_string()),
-        ("programs", build, greeting.build),
-        ("tasks", format!("{digest:016x}"), format!("{:016x}", greeting.digest)),
-    ];
-    let different = pairs.into_iter().find(|(_, ours, theirs)| ours != theirs);
-    different.map_or(Ok(()), |(what, ours, theirs)| {
-        Err(StartError::new(format!("a worker and its pool have different {what}: here {ours}, there {theirs}")).into())
-    })
+    if greeting.pid != vital.pid() {
+        let [here, there] = [vital.pid(), greeting.pid];
+        return Err(StartError::new(format!(
+            "a worker and its pool have different process ids: here {here}, there {there}"
+        ))
+        .into());
+    }
+    different(&greeting).map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// What differs between a worker and this program, if anything.
+pub(crate) fn different(greeting: &Greeting) -> Option<StartError> {
+    let what = Greeting::of_this_program(String::new()).difference(greeting)?;
+    Some(StartError::new(format!("a worker and its pool have {what}")))
 }
 
 fn receive(plain: &Receiver) -> Result<Message, StartError> {

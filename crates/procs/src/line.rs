@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use taskloom_core::Job;
+use taskloom_core::{Blob, Job};
 
 use crate::{
     capture::Capture,
@@ -27,9 +27,10 @@ use crate::{
         memory::OomKills,
         process::{Child, Doing},
     },
+    share::{self, Probe},
     stderr::Tail,
     transport::{Gone, Sender},
-    wire::{self, Control},
+    wire::{self, Control, data},
 };
 
 /// A worker process, from its start on. Shared by the supervisor, who watches it, and its reader.
@@ -42,11 +43,12 @@ pub(crate) struct Vital {
     pub(crate) child: Child,
     pub(crate) output: Output,
     /// It has said hello, and is ours.
-    pub(crate) greeted: AtomicBool,
+    greeted: AtomicBool,
     /// Bytes; 0 for not known.
     peak_memory: AtomicU64,
     state: Mutex<VitalState>,
-    ended: Condvar,
+    /// It has said hello, or has ended.
+    changed: Condvar,
 }
 
 /// Where what a worker prints goes to.
@@ -102,7 +104,7 @@ impl Vital {
             greeted: AtomicBool::new(false),
             peak_memory: AtomicU64::new(0),
             state: Mutex::default(),
-            ended: Condvar::new(),
+            changed: Condvar::new(),
         }
     }
 
@@ -211,7 +213,7 @@ impl Vital {
         state.exit = Some(Exit { status, cpu, verdict });
         state.end_streams();
         drop(state);
-        self.ended.notify_all();
+        self.changed.notify_all();
         true
     }
 
@@ -225,8 +227,29 @@ impl Vital {
         loop {
             match &state.exit {
                 Some(exit) => return exit.clone(),
-                None => state = self.ended.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
             }
+        }
+    }
+
+    /// It has said hello.
+    pub(crate) fn greet(&self) {
+        if !self.has_greeted() {
+            let _state = self.lock();
+            self.greeted.store(true, Ordering::Relaxed);
+            self.changed.notify_all();
+        }
+    }
+
+    pub(crate) fn has_greeted(&self) -> bool {
+        self.greeted.load(Ordering::Relaxed)
+    }
+
+    /// Waits for the hello, or the end; the supervisor sees to it that one of them comes.
+    fn wait_for_hello(&self) {
+        let mut state = self.lock();
+        while state.exit.is_none() && !self.has_greeted() {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -247,6 +270,9 @@ impl VitalState {
 pub(crate) enum Down {
     Plain(Sender),
     Fast(fast::Sender),
+    /// To a worker that gets one job, and ends by itself then. As long as it is not known whether workers can look at our
+    /// memory, there is what it finds that out by.
+    Once(Sender, Option<Probe>),
 }
 
 /// A worker that is ready: where its messages go, and the jobs it has.
@@ -269,6 +295,8 @@ struct Jobs {
     jobs: VecDeque<(u64, Job)>,
     /// The worker is dead, and its jobs have been settled.
     closed: bool,
+    /// There has been one.
+    had_one: bool,
 }
 
 /// Sends messages that have to wait for their reader.
@@ -315,7 +343,7 @@ impl Line {
     pub(crate) fn send(&self, message: impl Into<Message>) {
         let message = message.into();
         match &self.data {
-            Down::Plain(plain) => drop(plain.send(message)),
+            Down::Plain(plain) | Down::Once(plain, _) => drop(plain.send(message)),
             // Not because it is dead, perhaps: what is between us cannot be used any more.
             Down::Fast(fast) => drop(fast.send(&message.bytes, &message.bodies, true).map_err(|Gone| {
                 self.vital.kill("it has overwritten the memory that it shares with its pool");
@@ -323,10 +351,29 @@ impl Line {
         }
     }
 
+    /// Tells a worker that has nothing to do to end, unless it does so by itself.
+    pub(crate) fn dismiss(&self) {
+        if !(matches!(self.data, Down::Once(..)) && self.jobs().had_one) {
+            self.send(vec![data::EXIT]);
+        }
+    }
+
+    /// Whether the worker is to find out if it can look at our memory.
+    pub(crate) fn asks(&self) -> bool {
+        matches!(self.data, Down::Once(_, Some(_)))
+    }
+
+    /// To be called before a job with this body is sent: if it is to be shared, it has to be known whether it can be.
+    pub(crate) fn settle_sharing(&self, body: &Blob) {
+        if self.asks() && share::is_passed(body) {
+            self.vital.wait_for_hello();
+        }
+    }
+
     /// How much may wait for it in there.
     pub(crate) fn capacity(&self) -> &'static Capacity {
         match self.data {
-            Down::Plain(_) => &lane::PLAIN,
+            Down::Plain(_) | Down::Once(..) => &lane::PLAIN,
             Down::Fast(_) => &lane::FAST,
         }
     }
@@ -367,6 +414,7 @@ impl Line {
         if let Some((token, _)) = jobs.iter().rfind(|(_, job)| !job.is_plain()) {
             self.involved.store(token + 1, Ordering::Relaxed);
         }
+        kept.had_one = true;
         kept.jobs.extend(jobs);
         Ok(())
     }

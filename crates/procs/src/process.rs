@@ -15,7 +15,8 @@ use taskloom_core::{Cancel, Handle, IntoTask, OutputOf, Pool, ReachOf, RunsOn, S
 
 use crate::{backend::Procs, builder::Builder, line::Vital};
 
-/// Starts a process for one task and returns at once; the process ends with the task.
+/// Starts a process for one task and returns at once; the process ends with the task. That it does not come as far as
+/// the task, because `main` ends before it becomes a worker perhaps, is the task's outcome.
 ///
 /// # Errors
 /// As [`Builder::build`], and as `submit`.

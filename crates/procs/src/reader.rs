@@ -20,6 +20,7 @@ use crate::{
     dispatch::Nonsense,
     fast::{self, Came, Trouble},
     lane::Stage,
+    launch,
     line::{Exit, Line, Vital},
     message::Message,
     ring::{Broken, EAGER, LAZY},
@@ -231,6 +232,8 @@ impl Reader<'_> {
                     self.hear(message);
                     self.shared.pump();
                 }
+                // What a harness of tests has printed before it came to the worker.
+                Received::Garbage(_) if !self.line.vital.has_greeted() => {}
                 Received::Garbage(what) => self.accuse(&what),
                 Received::End => {
                     if self.line.vital.exit().is_none() {
@@ -436,13 +439,19 @@ impl Reader<'_> {
                 }
             }
             // Said once and heard already, or booked and nothing else.
-            Rare::Rings(_)
-            | Rare::Ready
-            | Rare::InitFailed(_)
-            | Rare::Unshared(_)
-            | Rare::Leaving
-            | Rare::Holding(_)
-            | Rare::Condemned => {}
+            Rare::Unshared(why) => share::is_impossible(&why),
+            Rare::Ready => {
+                if self.line.asks() {
+                    share::is_possible();
+                }
+                self.line.vital.greet();
+            }
+            Rare::Different(greeting) => {
+                if let Some(error) = launch::different(&greeting) {
+                    self.shared.give_up(error.into());
+                }
+            }
+            Rare::Rings(_) | Rare::InitFailed(_) | Rare::Leaving | Rare::Holding(_) | Rare::Condemned => {}
         }
     }
 
@@ -530,7 +539,8 @@ impl Reader<'_> {
             }
         }
         if one_shot {
-            self.shared.give_up(StartError::new("the process ended before its task began").into());
+            let error = StartError::new("the process ended before its task began");
+            self.shared.give_up(describe(error, vital, exit, std::mem::take(&mut death.stderr)).into());
         }
         self.shared.give_back(rest);
         self.shared.pump();

@@ -35,6 +35,9 @@ const STAND_IN: usize = 24;
 /// Workers cannot reach this process's memory.
 static IMPOSSIBLE: AtomicBool = AtomicBool::new(false);
 
+/// A worker has reached it.
+static POSSIBLE: AtomicBool = AtomicBool::new(false);
+
 /// What all blobs of this process take.
 static BYTES: AtomicU64 = AtomicU64::new(0);
 static DESCRIPTORS: AtomicU64 = AtomicU64::new(0);
@@ -86,7 +89,7 @@ pub(crate) fn stand_in(body: &Blob) -> Option<Blob> {
     Some(write(share.memory.place()))
 }
 
-fn is_passed(body: &Blob) -> bool {
+pub(crate) fn is_passed(body: &Blob) -> bool {
     body.is_shared() && body.len() >= LEAST && !IMPOSSIBLE.load(Ordering::Relaxed)
 }
 
@@ -153,6 +156,16 @@ impl Probe {
 pub(crate) fn probe([fd, inode]: [u64; 2]) -> Option<String> {
     let fd = u32::try_from(fd).unwrap_or(u32::MAX);
     Mapped::at(Place { pid: parent(), fd, inode, length: 1 }).err().map(|error| error.to_string())
+}
+
+/// Whether no worker has said yet whether it can be given memory.
+pub(crate) fn is_unknown() -> bool {
+    !(POSSIBLE.load(Ordering::Relaxed) || IMPOSSIBLE.load(Ordering::Relaxed))
+}
+
+/// A worker has found that it can be given memory.
+pub(crate) fn is_possible() {
+    POSSIBLE.store(true, Ordering::Relaxed);
 }
 
 /// A worker has found that it cannot be given memory: from now on blobs are copied.

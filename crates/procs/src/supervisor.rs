@@ -5,7 +5,7 @@
 //! short.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -39,7 +39,8 @@ const CONDEMN_TIME: Duration = Duration::from_millis(20);
 /// A worker process that has not been buried.
 struct Charge {
     vital: Arc<Vital>,
-    server: String,
+    /// Where it looks for its parent, if it does.
+    server: Option<String>,
     /// Until when it has to say hello.
     hello_by: Option<Instant>,
     /// It was found stopped at the last look.
@@ -172,7 +173,7 @@ impl Supervisor<'_> {
             if let Some(kill) = due.iter().find(|kill| kill.worker == vital.worker) {
                 vital.kill(kill.verdict.clone());
             }
-            let greeted = vital.greeted.load(Ordering::Relaxed);
+            let greeted = vital.has_greeted();
             if everybody || unwanted.contains(&vital.worker) {
                 vital.kill(POOL_ENDS);
             }
@@ -303,8 +304,8 @@ impl Supervisor<'_> {
     fn bury(&mut self) {
         self.charges.retain(|charge| {
             let dead = charge.vital.bury(&mut self.oom_kills);
-            if dead && !charge.vital.greeted.load(Ordering::Relaxed) {
-                transport::give_up(&charge.server);
+            if dead && !charge.vital.has_greeted() {
+                charge.server.iter().for_each(|server| transport::give_up(server));
             }
             if dead {
                 self.tee.look();

@@ -1,4 +1,4 @@
-//! The only module that knows ipc-channel: channels of bytes, and how two processes find each other.
+//! Channels of bytes, and how two processes find each other. The only module that knows ipc-channel.
 //!
 //! ```text
 //! parent                                   worker
@@ -7,6 +7,9 @@
 //!   data, control ═════ bytes ══════════▶
 //!              ◀═══════ bytes ═══════════ up
 //! ```
+//!
+//! A worker for one task is given one socket, which carries everything in both directions ([`both_ways`]): to look for its
+//! parent, and to be answered, would take longer than all else that is done for such a task.
 //!
 //! Four facts of ipc-channel 0.23 shape it. It sends a long message through a second socket of which
 //! it holds both ends: when the reader dies half way, the sender waits for ever; so here no message is
@@ -20,10 +23,10 @@ use std::{
     cell::RefCell,
     fmt::Debug,
     io,
-    os::fd::RawFd,
+    os::fd::{AsRawFd, OwnedFd, RawFd},
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use ipc_channel::ipc::{self, IpcBytesReceiver, IpcBytesSender, IpcOneShotServer, IpcSender};
@@ -46,10 +49,16 @@ const OVERHEAD: usize = 64;
 /// The sending end of a channel. Several threads may use it; a message is never torn by another.
 #[derive(Debug)]
 pub(crate) struct Sender {
-    channel: IpcBytesSender,
+    channel: Out,
     fd: RawFd,
     /// Held for the time of a message: its parts come one behind the other.
-    whole: Mutex<()>,
+    whole: Arc<Mutex<()>>,
+}
+
+#[derive(Debug)]
+enum Out {
+    Ipc(IpcBytesSender),
+    Socket(Arc<OwnedFd>),
 }
 
 /// The other side has closed, or is gone.
@@ -59,7 +68,7 @@ pub(crate) struct Gone;
 impl Sender {
     fn new(channel: IpcBytesSender) -> Result<Self, StartError> {
         let fd = descriptor(&channel)?;
-        Ok(Self { channel, fd, whole: Mutex::new(()) })
+        Ok(Self { channel: Out::Ipc(channel), fd, whole: Arc::default() })
     }
 
     /// The descriptor, for [`os::socket::end_of_stream`].
@@ -83,10 +92,14 @@ impl Sender {
 
     fn send_packet(&self, bytes: &[u8]) -> Result<(), Gone> {
         loop {
-            match self.channel.send(bytes) {
+            let sent = match &self.channel {
+                Out::Ipc(channel) => channel.send(bytes).map_err(|error| error.kind()),
+                Out::Socket(socket) => os::socket::send(socket, bytes).map_err(|error| error.kind()),
+            };
+            match sent {
                 Ok(()) => return Ok(()),
                 // A packet goes whole or not at all.
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(io::ErrorKind::Interrupted) => {}
                 Err(_) => return Err(Gone),
             }
         }
@@ -96,10 +109,16 @@ impl Sender {
 /// The receiving end of a channel.
 #[derive(Debug)]
 pub(crate) struct Receiver {
-    channel: IpcBytesReceiver,
+    channel: In,
     fd: RawFd,
     /// The parts so far of a message that garbage has interrupted: the rest may follow.
     begun: RefCell<Option<Begun>>,
+}
+
+#[derive(Debug)]
+enum In {
+    Ipc(IpcBytesReceiver),
+    Socket(Arc<OwnedFd>),
 }
 
 /// What came out of a channel.
@@ -112,10 +131,19 @@ pub(crate) enum Received {
     End,
 }
 
+impl Received {
+    pub(crate) fn message(self) -> Option<Message> {
+        match self {
+            Self::Message(message) => Some(message),
+            Self::Garbage(_) | Self::End => None,
+        }
+    }
+}
+
 impl Receiver {
     fn new(channel: IpcBytesReceiver) -> Result<Self, StartError> {
         let fd = descriptor(&channel)?;
-        Ok(Self { channel, fd, begun: RefCell::default() })
+        Ok(Self { channel: In::Ipc(channel), fd, begun: RefCell::default() })
     }
 
     /// The descriptor, for [`os::socket::end_of_stream`].
@@ -150,8 +178,18 @@ impl Receiver {
             match os::socket::peek(self.fd, &mut head) {
                 Ok(Some(size)) => break size,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Said once, ahead of what has arrived: the other side has ended and not read all that was sent to it.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
                 Ok(None) | Err(_) => return Err(Received::End),
             }
+        };
+        let channel = match &self.channel {
+            In::Ipc(channel) => channel,
+            In::Socket(_) if size > PART + OVERHEAD => {
+                os::socket::discard(self.fd);
+                return Err(Received::Garbage(format!("a packet of {size} bytes")));
+            }
+            In::Socket(socket) => return os::socket::receive(socket, size).map_err(|_| Received::End),
         };
         let [packet, message] =
             [&head[..8], &head[8..]].map(|half| usize::from_ne_bytes(half.try_into().unwrap_or_default()));
@@ -160,12 +198,21 @@ impl Receiver {
             os::socket::discard(self.fd);
             return Err(Received::Garbage(format!("a packet of {size} bytes that is no message")));
         }
-        match catch_unwind(AssertUnwindSafe(|| self.channel.recv())) {
+        match catch_unwind(AssertUnwindSafe(|| channel.recv())) {
             Ok(Ok(packet)) => Ok(packet),
             Ok(Err(error)) => Err(Received::Garbage(error.to_string())),
             Err(_) => Err(Received::Garbage("a message that ipc-channel cannot read".to_owned())),
         }
     }
+}
+
+/// A channel in either direction over one socket, and a second sender for who sends beside the first.
+pub(crate) fn both_ways(socket: OwnedFd) -> ([Sender; 2], Receiver) {
+    let fd = socket.as_raw_fd();
+    let (socket, whole) = (Arc::new(socket), Arc::<Mutex<()>>::default());
+    let sender = || Sender { channel: Out::Socket(socket.clone()), fd, whole: whole.clone() };
+    let senders = [sender(), sender()];
+    (senders, Receiver { channel: In::Socket(socket), fd, begun: RefCell::default() })
 }
 
 /// The descriptor of one of ipc-channel's ends.
@@ -351,6 +398,17 @@ mod tests {
     }
 
     #[test]
+    fn last_words_are_heard_of_one_who_has_not_heard_all() {
+        let [ours, theirs] = os::socket::pair().unwrap().map(both_ways);
+        ours.0[0].send(b"an order".to_vec()).unwrap();
+        theirs.0[1].send(b"last words".to_vec()).unwrap();
+        drop(theirs);
+        assert_eq!(ours.1.receive(), Received::Message(b"last words".to_vec().into()));
+        assert_eq!(ours.1.receive(), Received::End);
+        assert_eq!(ours.0[1].send(Vec::new()), Err(Gone));
+    }
+
+    #[test]
     fn the_end_wakes_a_reader_that_waits() {
         let (_sender, receiver) = pair();
         let fd = receiver.fd();
@@ -388,7 +446,7 @@ mod tests {
             text.split(|c: char| !c.is_ascii_digit()).find_map(|part| part.parse().ok()).unwrap()
         };
         let fd = descriptor(&receiver).unwrap();
-        let receiver = Receiver { channel: ipc::bytes_channel().unwrap().1, fd, begun: RefCell::default() };
+        let receiver = Receiver { channel: In::Ipc(ipc::bytes_channel().unwrap().1), fd, begun: RefCell::default() };
         os::socket::write_raw(sender_fd, b"garbage").unwrap();
         assert!(matches!(receiver.receive(), Received::Garbage(_)));
     }

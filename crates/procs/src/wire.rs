@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
-use taskloom_core::{Blob, CodecFault, Encoded, Extent, Metrics, Payload, Postcard, TaskError, backend_api::LogRecord};
+use taskloom_core::{
+    Blob, CodecFault, Encoded, Extent, Metrics, Payload, Postcard, Registry, TaskError, backend_api::LogRecord,
+};
 
-use crate::{capture::Place, message::Message};
+use crate::{capture::Place, entry, message::Message};
 
 /// Changes with every change of this module.
-pub(crate) const PROTOCOL: u32 = 3;
+pub(crate) const PROTOCOL: u32 = 4;
 
-/// How a worker introduces itself.
+/// How a worker introduces itself, or its parent.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Greeting {
     pub(crate) protocol: u32,
@@ -24,6 +26,29 @@ pub(crate) struct Greeting {
     pub(crate) digest: u64,
     pub(crate) pid: u32,
     pub(crate) token: String,
+}
+
+impl Greeting {
+    pub(crate) fn of_this_program(token: String) -> Self {
+        Self {
+            protocol: PROTOCOL,
+            build: entry::build_id(),
+            digest: Registry::get().digest(),
+            pid: std::process::id(),
+            token,
+        }
+    }
+
+    /// What differs in another program's, if anything, and both values.
+    pub(crate) fn difference(&self, other: &Self) -> Option<String> {
+        let pairs = [
+            ("protocols", self.protocol.to_string(), other.protocol.to_string()),
+            ("programs", self.build.clone(), other.build.clone()),
+            ("tasks", format!("{:016x}", self.digest), format!("{:016x}", other.digest)),
+        ];
+        let (what, ours, theirs) = pairs.into_iter().find(|(_, ours, theirs)| ours != theirs)?;
+        Some(format!("different {what}: here {ours}, there {theirs}"))
+    }
 }
 
 /// The parent's answer.
@@ -55,6 +80,8 @@ pub(crate) struct Terms {
     pub(crate) rings: Option<i32>,
     /// The initialiser: its place in the registry and its arguments.
     pub(crate) init: Option<(u32, ByteBuf)>,
+    /// Who the parent is, for a worker that was not asked who it is: it compares.
+    pub(crate) parent: Option<Greeting>,
 }
 
 /// What kind of message comes down the data channel: its first byte.
@@ -83,6 +110,8 @@ pub(crate) enum Control {
 pub(crate) enum Rare {
     /// The answer to terms with rings, on the plain channel: whether everything else comes through them, or why not.
     Rings(Result<(), String>),
+    /// It is not the program that its parent is; it does nothing, and ends.
+    Different(Greeting),
     /// The initialiser has run; send work.
     Ready,
     InitFailed(TaskError),

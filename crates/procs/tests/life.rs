@@ -105,6 +105,30 @@ fn crashes_leave_nothing() {
 }
 
 #[test]
+fn processes_for_one_task_leave_nothing() {
+    leaves_nothing(|| {
+        let mut pids = Vec::new();
+        for _ in 0..5 {
+            let process = taskloom_procs::spawn(add::task(1, 1)).unwrap();
+            pids.push(process.pid());
+            assert_eq!(process.join().unwrap(), 2);
+            pids.push(death(taskloom_procs::spawn(exit::task(1)).unwrap().join()).pid);
+            // Whether its task has begun or not.
+            let process = taskloom_procs::spawn(nap::task(60_000)).unwrap();
+            pids.push(process.pid());
+            process.kill();
+            process.join().unwrap_err();
+        }
+        let mut process = taskloom_procs::spawn(add::task(1, 1)).unwrap();
+        process.join_timeout(Duration::from_secs(30)).unwrap().unwrap();
+        let pid = process.pid();
+        drop(process);
+        eventually("its end", || !exists(pid));
+        pids
+    });
+}
+
+#[test]
 fn grandchildren_end_with_their_worker() {
     leaves_nothing(|| {
         let pool = workers(1);

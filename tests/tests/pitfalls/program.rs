@@ -182,11 +182,10 @@ pub(crate) fn p25_very_long_temporary_directory() {
             let pool = build().expect("there is just room for a socket's name");
             return assert_eq!(pool.submit(double::task(4)).expect("accepted").join().expect("runs"), 8);
         };
-        for refused in [build().err(), procs::spawn(double::task(1)).err()] {
-            let TaskError::Start(start) = refused.expect("there is no room for a socket") else { panic!("no start") };
-            assert!(start.message.contains(words) && start.message.contains("set TMPDIR to "), "{start:?}");
-        }
-        return;
+        let Err(TaskError::Start(start)) = build() else { panic!("there is no room for a socket") };
+        assert!(start.message.contains(words) && start.message.contains("set TMPDIR to "), "{start:?}");
+        let process = procs::spawn(double::task(1)).expect("a process for one task needs no name for its socket");
+        return assert_eq!(process.join().expect("runs"), 2);
     }
     let scratch = Scratch::new();
     // A folder whose path has this length: in parts, for no name may be longer than 255 bytes.
@@ -223,10 +222,9 @@ pub(crate) fn p24_force_inprocess_unified_in() {
     let starts = scratch.path("starts");
     let said = outside::run(Command::new(program).env("STARTS", &starts));
     let said: Vec<&str> = said.lines().collect();
-    assert_eq!(said.len(), 2, "one refusal for the pool, one for the process: {said:?}");
-    for line in said {
-        assert!(line.contains("`force-inprocess`"), "{line}");
-        assert!(line.contains("`cargo tree -e features -i ipc-channel`"), "{line}");
-    }
-    assert_eq!(lines(&starts), ["started"], "no worker has been started");
+    let [refusal, answer] = said[..] else { panic!("one refusal, and an answer: {said:?}") };
+    assert!(refusal.contains("`force-inprocess`"), "{refusal}");
+    assert!(refusal.contains("`cargo tree -e features -i ipc-channel`"), "{refusal}");
+    assert_eq!(answer, "42", "a process for one task is reached without");
+    assert_eq!(lines(&starts), ["started"; 2], "the program and that process: no worker has been started for the pool");
 }

@@ -18,6 +18,11 @@ pub(crate) fn replace(from: impl AsFd, to: RawFd) -> io::Result<()> {
 /// Puts a standard output that was handed over in the place of standard input where it belongs, and nothing in its place.
 pub(crate) fn restore_stdout() -> io::Result<()> {
     replace(io::stdin(), libc::STDOUT_FILENO)?;
+    empty_stdin()
+}
+
+/// Leaves nothing to be read in the place of standard input.
+pub(crate) fn empty_stdin() -> io::Result<()> {
     replace(File::open("/dev/null")?, libc::STDIN_FILENO)
 }
 

@@ -1,11 +1,42 @@
-//! Looking at a socket that somebody else owns, without taking anything from it.
+//! Sockets that keep packets apart: one of our own, and a look at one that somebody else owns, without taking anything
+//! from it.
 
 use std::{
     io,
-    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
 };
 
 use super::checked;
+
+/// Two ends of a connection; no program that is started inherits either unless it is given it.
+pub(crate) fn pair() -> io::Result<[OwnedFd; 2]> {
+    let mut ends = [0; 2];
+    let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
+    // SAFETY: `ends` is ours and has room for the two numbers that the call writes.
+    checked(unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()) })?;
+    // SAFETY: the descriptors were made just now, and nobody else knows them.
+    Ok(ends.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }))
+}
+
+/// Sends a packet, whole or not at all. Waits while there is no room.
+pub(crate) fn send(fd: impl AsFd, packet: &[u8]) -> io::Result<()> {
+    let fd = fd.as_fd().as_raw_fd();
+    // SAFETY: pointer and length are those of one slice, which outlives the call.
+    let sent = unsafe { libc::send(fd, packet.as_ptr().cast(), packet.len(), libc::MSG_NOSIGNAL) };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Takes the packet at the front, which has so many bytes.
+pub(crate) fn receive(fd: impl AsFd, size: usize) -> io::Result<Vec<u8>> {
+    let mut packet = Vec::<u8>::with_capacity(size);
+    let fd = fd.as_fd().as_raw_fd();
+    // SAFETY: the vector has room for so many bytes, and the call writes no more.
+    let taken = unsafe { libc::recv(fd, packet.as_mut_ptr().cast(), size, 0) };
+    let taken = usize::try_from(taken).map_err(|_| io::Error::last_os_error())?;
+    // SAFETY: so many bytes at its beginning have been written.
+    unsafe { packet.set_len(taken) };
+    Ok(packet)
+}
 
 /// The size of the packet at the front of a socket, and its first bytes; waits for one. `None` at the end of the stream,
 /// which looks like a packet without a byte, but is told from one.

@@ -16,7 +16,8 @@ mod runner;
 mod thrift;
 
 use std::{
-    os::fd::RawFd,
+    io,
+    os::fd::{OwnedFd, RawFd},
     sync::{Arc, OnceLock},
     thread,
 };
@@ -30,60 +31,81 @@ use crate::{
     message::Message,
     os::{self, forked::Original},
     share,
-    transport::{Ends, Gone, Received, Receiver, Sender},
+    transport::{Ends, Gone, Received, Receiver, Sender, both_ways},
     wire::{self, Greeting, Rare, Records, Terms, Welcome},
 };
 
 /// The protocol could not be kept: nobody to talk to, or nobody who understands.
 const EXIT_PROTOCOL: i32 = 70;
 
-/// Runs a worker from its first to its last moment.
-pub(crate) fn run(ticket: &Ticket) -> ! {
+/// Runs a worker from its first to its last moment. One for a single task has been given a socket.
+pub(crate) fn run(ticket: &Ticket, socket: Option<io::Result<OwnedFd>>) -> ! {
     // Before anything that could fail, so that no worker outlives its parent.
     let fenced = os::signals::die_with_parent();
     if std::os::unix::process::parent_id() != ticket.parent {
         os::process::kill_own_group();
     }
-    let (ends, introduction) = Ends::new().unwrap_or_else(|error| give_up(&error.message));
-    let original =
-        Original::new().unwrap_or_else(|error| give_up(&format!("a worker cannot tell itself from a copy: {error}")));
-    let up = Arc::new(Up {
-        plain: ends.up,
-        fast: OnceLock::new(),
-        lifeline: ends.control.fd(),
-        parent: ticket.parent,
-        original,
-    });
-    chaos::enlist(&up);
-    let gate = Arc::new(gate::Gate::default());
-    let control = {
-        let (up, gate, control) = (up.clone(), gate.clone(), ends.control);
-        thread::Builder::new().name("taskloom-control".to_owned()).spawn(move || control::run(&control, &gate, &up))
-    };
-    if let Err(error) = control.and(fenced) {
+    if let Err(error) = fenced {
         give_up(&format!("a worker cannot watch its parent: {error}"));
     }
-
-    let greeting = Greeting {
-        protocol: wire::PROTOCOL,
-        build: crate::entry::build_id(),
-        digest: taskloom_core::Registry::get().digest(),
-        pid: std::process::id(),
-        token: ticket.token.clone(),
+    let gate = Arc::new(gate::Gate::default());
+    let (down, terms, up) = match socket {
+        None => meet(ticket, &gate),
+        Some(Ok(socket)) => begin(ticket, socket, &gate),
+        Some(Err(error)) => give_up(&format!("a worker has no way to its parent: {error}")),
     };
-    chaos::at(Point::Hello);
-    if introduction.send(&ticket.server, wire::encode(&greeting)).is_err() {
-        give_up("a worker found nobody who waits for it");
-    }
-    chaos::at(Point::Greeted);
-    let Received::Message(welcome) = ends.data.receive() else { os::process::exit_now(EXIT_PROTOCOL) };
-    let Ok(Welcome::Terms(terms)) = wire::decode(&welcome.bytes) else { os::process::exit_now(EXIT_PROTOCOL) };
-    let down = take_lane(&terms, ends.data, &up);
     let worker = settle(&terms, &up);
     chaos::at(Point::Ready);
     let thrift = thrift::Thrift::new(&terms, |news| up.rare(&news));
     let capture = terms.captured.then(capture::Capture::new).flatten();
     runner::run(down, worker, &gate, up, thrift, capture)
+}
+
+/// Finds the parent, introduces itself, and is given terms.
+fn meet(ticket: &Ticket, gate: &Arc<gate::Gate>) -> (Down, Terms, Arc<Up>) {
+    let (ends, introduction) = Ends::new().unwrap_or_else(|error| give_up(&error.message));
+    let up = Up::new(ends.up, ends.control.fd(), ticket.parent);
+    watch(ends.control, gate, &up);
+    let greeting = Greeting::of_this_program(ticket.token.clone());
+    chaos::at(Point::Hello);
+    if introduction.send(ticket.server.as_deref().unwrap_or_default(), wire::encode(&greeting)).is_err() {
+        give_up("a worker found nobody who waits for it");
+    }
+    chaos::at(Point::Greeted);
+    let terms = read_terms(&ends.data);
+    let down = take_lane(&terms, ends.data, &up);
+    (down, terms, up)
+}
+
+/// Has been given terms already, and perhaps its task: nothing is asked, and nothing waited for.
+fn begin(ticket: &Ticket, socket: OwnedFd, gate: &Arc<gate::Gate>) -> (Down, Terms, Arc<Up>) {
+    let ([plain, _], down) = both_ways(socket);
+    let up = Up::new(plain, down.fd(), ticket.parent);
+    chaos::at(Point::Hello);
+    let terms = read_terms(&down);
+    let own = Greeting::of_this_program(ticket.token.clone());
+    if terms.parent.as_ref().is_none_or(|parent| parent.difference(&own).is_some()) {
+        up.rare(&Rare::Different(own));
+        os::process::exit_now(EXIT_PROTOCOL);
+    }
+    chaos::at(Point::Greeted);
+    (Down::Once(Some((down, gate.clone(), up.clone()))), terms, up)
+}
+
+fn read_terms(data: &Receiver) -> Terms {
+    let Received::Message(welcome) = data.receive() else { os::process::exit_now(EXIT_PROTOCOL) };
+    let Ok(Welcome::Terms(terms)) = wire::decode(&welcome.bytes) else { os::process::exit_now(EXIT_PROTOCOL) };
+    terms
+}
+
+/// Starts the thread that hears what the parent says while a task runs, and ends with it.
+fn watch(control: Receiver, gate: &Arc<gate::Gate>, up: &Arc<Up>) {
+    let (up, gate) = (up.clone(), gate.clone());
+    let thread =
+        thread::Builder::new().name("taskloom-control".to_owned()).spawn(move || control::run(&control, &gate, &up));
+    if let Err(error) = thread {
+        give_up(&format!("a worker cannot watch its parent: {error}"));
+    }
 }
 
 /// Goes over to the rings that the parent has made, if it has, and if they can be had here.
@@ -105,24 +127,34 @@ fn take_lane(terms: &Terms, plain: Receiver, up: &Up) -> Down {
 enum Down {
     Plain(Receiver),
     Fast(fast::Receiver, fast::Note),
+    /// One message with a task; everything that comes behind it is for the control thread.
+    Once(Option<(Receiver, Arc<gate::Gate>, Arc<Up>)>),
 }
 
 impl Down {
     /// Waits for a message; `None` if there will be no more. Does `idle` before it sleeps, if it can tell.
     fn receive(&mut self, idle: impl FnMut()) -> Option<Message> {
         match self {
-            Self::Plain(plain) => match plain.receive() {
-                Received::Message(message) => Some(message),
-                Received::Garbage(_) | Received::End => None,
-            },
+            Self::Plain(plain) => plain.receive().message(),
             Self::Fast(fast, _) => fast.receive(idle).ok().flatten(),
+            Self::Once(once) => {
+                let (plain, gate, up) = once.take()?;
+                let message = plain.receive().message()?;
+                watch(plain, &gate, &up);
+                Some(message)
+            }
         }
+    }
+
+    /// Whether there will be no other message.
+    fn is_over(&self) -> bool {
+        matches!(self, Self::Once(None))
     }
 
     /// Whether a message is there already, as far as is known without asking the system.
     fn has_some(&mut self) -> bool {
         match self {
-            Self::Plain(_) => false,
+            Self::Plain(_) | Self::Once(_) => false,
             Self::Fast(fast, _) => fast.has_some(),
         }
     }
@@ -177,6 +209,14 @@ pub(crate) struct Up {
 }
 
 impl Up {
+    fn new(plain: Sender, lifeline: RawFd, parent: u32) -> Arc<Self> {
+        let original = Original::new()
+            .unwrap_or_else(|error| give_up(&format!("a worker cannot tell itself from a copy: {error}")));
+        let up = Arc::new(Self { plain, fast: OnceLock::new(), lifeline, parent, original });
+        chaos::enlist(&up);
+        up
+    }
+
     /// Whether this is not the worker but a copy of it, which a task made by a bare `fork`: it shares the
     /// channels, and what it says or reads there would be taken for the worker's.
     pub(crate) fn is_copy(&self) -> bool {

@@ -71,6 +71,9 @@ pub(super) fn run(
                 drop(message.bytes);
                 runner.thrift.receive(size, |news| runner.out.append(&news));
                 runner.work_off(batches, &mut down);
+                if down.is_over() {
+                    runner.leave();
+                }
             }
             Some((&data::EXIT, _)) => runner.leave(),
             _ => os::process::exit_now(EXIT_PROTOCOL),

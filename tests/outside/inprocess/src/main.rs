@@ -15,5 +15,5 @@ fn main() {
     starts.write_all(b"started\n").expect("it can be written");
     taskloom_procs::init();
     println!("{}", taskloom_procs::pool().workers(4).build().unwrap_err());
-    println!("{}", taskloom_procs::spawn(answer::task()).unwrap_err());
+    println!("{}", taskloom_procs::spawn(answer::task()).unwrap().join().unwrap());
 }
