@@ -101,7 +101,7 @@ impl Gauge {
 
     /// Items have their outcomes, or were not accepted after all.
     pub(crate) fn done(&self, items: usize) {
-        if self.open.fetch_sub(items, SeqCst) == items {
+        if items > 0 && self.open.fetch_sub(items, SeqCst) == items {
             self.tell(&self.ending, &self.all_done);
         }
     }

@@ -145,9 +145,9 @@ impl Hub {
         self.0.gauge.leave_queue(items, bytes);
     }
 
-    /// A task has its outcome.
-    pub(crate) fn done(&self) {
-        self.0.gauge.done(1);
+    /// Tasks have their outcomes.
+    pub(crate) fn done(&self, tasks: usize) {
+        self.0.gauge.done(tasks);
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -201,6 +201,14 @@ impl Job {
         }
     }
 
+    /// A worker elsewhere is done with items from `first` on, one behind the other and all of them well: their encoded results, and
+    /// how long each took. That they began need not have been told. The job [is plain](Self::is_plain).
+    pub fn replies(&self, first: u32, worker: u32, outputs: Vec<(Encoded<'_>, Duration)>) {
+        let Some(first) = self.item(first) else { return };
+        let room = self.items.end - first;
+        self.work.clone().replies(first, self.attempt, worker, &mut outputs.into_iter().take(room as usize));
+    }
+
     /// The worker gave the items from `from` on back without having started them. They leave this
     /// job and become one of their own, if anything is left of them to do. What has begun stays, whatever the worker says.
     pub fn returned(&mut self, from: u32) -> Option<Self> {

@@ -95,8 +95,12 @@ struct Arrived {
 
 impl Inbox {
     pub(crate) fn push(&self, chunk: u64, item: u32) {
+        self.push_all(chunk, &[item]);
+    }
+
+    pub(crate) fn push_all(&self, chunk: u64, items: &[u32]) {
         let mut inbox = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        inbox.items.push_back((chunk, item));
+        inbox.items.extend(items.iter().map(|&item| (chunk, item)));
         let waiting = inbox.waiting.take();
         drop(inbox);
         if let Some(waker) = waiting {

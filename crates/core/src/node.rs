@@ -295,7 +295,7 @@ impl<T: Task, S: Items<T>> Node<T, S> {
             hub.emit(|| Event::Finished(finished));
         }
         self.leave_queue(counted, weight);
-        hub.done();
+        hub.done(1);
         let over = match outcome {
             Outcome::Read(outcome) => Stage::Done(outcome),
             Outcome::Unread(parcel) => Stage::Arrived(parcel),
@@ -554,6 +554,61 @@ impl<T: Task, S: Items<T>> Work for Node<T, S> {
             self.begin(&mut cell, item, attempt, worker);
         }
         self.finish(cell, item, outcome, metrics)
+    }
+
+    fn replies(
+        self: Arc<Self>,
+        first: u32,
+        attempt: u32,
+        worker: u32,
+        outputs: &mut dyn Iterator<Item = (Encoded<'_>, Duration)>,
+    ) {
+        // Those about which nothing else is to be known, in one go; the others one by one.
+        let mut rest = Vec::new();
+        let mut guard = self.lock();
+        let cell = &mut *guard;
+        let (mut ended, mut left_queue, mut bytes) = (Vec::new(), 0, 0);
+        for ((output, took), item) in outputs.zip(first..) {
+            let this = &mut cell.items.as_mut()[item as usize];
+            let simple = this.attempt == attempt
+                && this.extra.is_none()
+                && matches!(this.stage, Stage::Sent | Stage::Running)
+                && self.head.is_plain();
+            if !simple {
+                rest.push((item, output, took));
+                continue;
+            }
+            this.worker = worker;
+            this.stage = Stage::Arrived(Parcel::new(output));
+            cell.spent += took;
+            if std::mem::take(&mut this.counted) {
+                left_queue += 1;
+                bytes += self.weight(cell, item);
+            }
+            ended.push(item);
+        }
+        // Under the lock, as in `finish`.
+        let hub = &self.head.core.hub;
+        if left_queue > 0 {
+            hub.leave_queue(left_queue, bytes);
+        }
+        hub.done(ended.len());
+        cell.open -= ended.len() as u32;
+        let cargo = if cell.open == 0 { cell.cargo.take() } else { None };
+        let waiters = if ended.is_empty() { Waiters::default() } else { std::mem::take(&mut cell.waiters) };
+        drop(guard);
+        drop(cargo);
+        for waker in waiters {
+            park::wake(waker, |waker| self.wake(waker));
+        }
+        if let Some((inbox, chunk)) = &self.head.inbox {
+            inbox.push_all(*chunk, &ended);
+        }
+        let work = self.clone() as Arc<dyn Work>;
+        for (item, output, took) in rest {
+            let reply = Reply { outcome: Ok(output), metrics: Metrics::default(), took, began_on: Some(worker) };
+            work.clone().reply(item, attempt, reply).follow(&work, item);
+        }
     }
 
     fn fail(&self, item: u32, attempt: u32, spare: Spare, error: TaskError) -> Next {

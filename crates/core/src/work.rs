@@ -12,6 +12,7 @@ use std::{
 use crate::{
     backend::{Backend, Capabilities, Stop},
     clock,
+    codec::Encoded,
     context::{Link, RunId, seed_of},
     error::{Clock, TaskError},
     event::{Finished, TaskOutput},
@@ -188,6 +189,14 @@ pub(crate) trait Work: Link {
     fn output(&self, item: u32, attempt: u32, output: TaskOutput);
     /// A worker elsewhere is done with an item.
     fn reply(self: Arc<Self>, item: u32, attempt: u32, reply: Reply<'_>) -> Next;
+    /// A worker elsewhere is done with items that follow each other, and all is well. See [`Job::replies`].
+    fn replies(
+        self: Arc<Self>,
+        first: u32,
+        attempt: u32,
+        worker: u32,
+        outputs: &mut dyn Iterator<Item = (Encoded<'_>, Duration)>,
+    );
     /// Ends an item that has no outcome yet; unless it is in one of the stages that are spared.
     fn fail(&self, item: u32, attempt: u32, spare: Spare, error: TaskError) -> Next;
     fn expire(&self, item: u32, attempt: u32, clock: Clock, limit: Duration) -> Next;

@@ -331,33 +331,15 @@ impl Books {
             let nonsense = |what| Nonsense { at, what };
             match record {
                 &Record::Started { token, item } => {
-                    let duty = &mut lane.duty;
-                    duty.has_read(token);
-                    let running = duty.running;
-                    let flight = if running.is_none() { duty.flights.begin(token, item) } else { None };
-                    let flight = flight.ok_or_else(|| nonsense(format!("item {item} of job {token} cannot start")))?;
-                    let stop = flight.stops.iter().find(|(stop, _)| *stop == item);
-                    if let Some(&(_, grace)) = stop {
-                        self.kills.extend(kill_later(Some(worker), (token, item), grace));
-                    }
-                    // It may start only now: the order comes behind whatever made it start. Or it had begun
-                    // before it could be told with the others.
-                    if let (true, Stage::Ready(line)) = (stop.is_some() || closing, &lane.stage) {
-                        orders.push((line.clone(), Control::Cancel { token, item }));
-                    }
-                    duty.begun += 1;
-                    duty.running = Some(Running { token, item, since: now });
+                    book_start(lane, &mut self.kills, (token, item), now, closing, orders).map_err(nonsense)?;
                 }
                 &Record::Done { token, item, took, .. } => {
-                    let duty = &mut lane.duty;
-                    let running = duty.running.filter(|running| running.item() == (token, item));
-                    running.ok_or_else(|| nonsense(format!("item {item} of job {token} does not run")))?;
-                    duty.running = None;
-                    // They may be due in an hour.
-                    let is_void = |kill: &Kill| kill.worker == worker && kill.only_if == Some((token, item));
-                    self.kills.retain(|kill| kill.condemned || !is_void(kill));
-                    let time = took.as_secs_f64();
-                    duty.pace = Some(duty.pace.map_or(time, |pace| pace + 0.3 * (time - pace)));
+                    book_end(lane, &mut self.kills, (token, item), took).map_err(nonsense)?;
+                }
+                &Record::Next { token, item, took, .. } => {
+                    book_end(lane, &mut self.kills, (token, item), took).map_err(nonsense)?;
+                    let next = (token, item.saturating_add(1));
+                    book_start(lane, &mut self.kills, next, now, closing, orders).map_err(nonsense)?;
                 }
                 &Record::End { token } => {
                     let duty = &mut lane.duty;
@@ -441,6 +423,49 @@ impl Books {
     pub(crate) fn lane_of(&mut self, worker: u32) -> Option<&mut Lane> {
         self.lanes.iter_mut().find(|lane| lane.worker() == Some(worker))
     }
+}
+
+/// Books that an item begins. Gives why it cannot.
+fn book_start(
+    lane: &mut Lane,
+    kills: &mut Vec<Kill>,
+    (token, item): (u64, u32),
+    now: Instant,
+    closing: bool,
+    orders: &mut Vec<Order>,
+) -> Result<(), String> {
+    let duty = &mut lane.duty;
+    duty.has_read(token);
+    let flight = if duty.running.is_none() { duty.flights.begin(token, item) } else { None };
+    let flight = flight.ok_or_else(|| format!("item {item} of job {token} cannot start"))?;
+    let stop = flight.stops.iter().find(|(stop, _)| *stop == item).map(|(_, grace)| *grace);
+    duty.begun += 1;
+    duty.running = Some(Running { token, item, since: now });
+    if let Some(grace) = stop {
+        kills.extend(kill_later(lane.worker(), (token, item), grace));
+    }
+    // It may start only now: the order comes behind whatever made it start. Or it had begun
+    // before it could be told with the others.
+    if let (true, Stage::Ready(line)) = (stop.is_some() || closing, &lane.stage) {
+        orders.push((line.clone(), Control::Cancel { token, item }));
+    }
+    Ok(())
+}
+
+/// Books that an item is done. Gives why it cannot be.
+fn book_end(lane: &mut Lane, kills: &mut Vec<Kill>, item: (u64, u32), took: Duration) -> Result<(), String> {
+    let worker = lane.worker();
+    let duty = &mut lane.duty;
+    if duty.running.map(Running::item) != Some(item) {
+        return Err(format!("item {} of job {} does not run", item.1, item.0));
+    }
+    duty.running = None;
+    // They may be due in an hour.
+    let is_void = |kill: &Kill| Some(kill.worker) == worker && kill.only_if == Some(item);
+    kills.retain(|kill| kill.condemned || !is_void(kill));
+    let time = took.as_secs_f64();
+    duty.pace = Some(duty.pace.map_or(time, |pace| pace + 0.3 * (time - pace)));
+    Ok(())
 }
 
 /// Books what is not said of every task. Gives what cannot be.

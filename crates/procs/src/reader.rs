@@ -9,7 +9,7 @@ use std::{
 };
 
 use taskloom_core::{
-    Death, Event, Job, Metrics, Reply, StartError, TaskError,
+    Death, Encoded, Event, Job, Metrics, Reply, StartError, TaskError,
     backend_api::{LogRecord, hold_wakers},
 };
 
@@ -333,6 +333,24 @@ impl Reader<'_> {
         let mut records = records.into_iter().enumerate().peekable();
         let mut began_on = None;
         while let Some((at, record)) = records.next() {
+            let record = match record {
+                Record::Next { token, item, took, output } if lies.is_empty() => {
+                    // Whatever of the same job follows it in the same way goes with it.
+                    let mut run = vec![(output, took)];
+                    let mut last = item;
+                    while let Some((_, Record::Next { took, output, .. })) = records.next_if(
+                        |(_, next)| matches!(next, Record::Next { token: t, item: i, .. } if (*t, *i) == (token, last + 1)),
+                    ) {
+                        run.push((output, took));
+                        last += 1;
+                    }
+                    self.follow_run(token, item, run, began_on.take());
+                    Record::Started { token, item: last + 1 }
+                }
+                // Whoever lies is not believed that anything ended well; but begun is begun.
+                Record::Next { token, item, .. } => Record::Started { token, item: item.saturating_add(1) },
+                record => record,
+            };
             // What a liar says may be true: a body that has begun must not begin again.
             let is_lie = lies.binary_search_by_key(&at, |(lie, _)| *lie).is_ok();
             if !is_lie || matches!(record, Record::Started { .. }) {
@@ -361,12 +379,30 @@ impl Reader<'_> {
         self.shared.bell.ring();
     }
 
+    /// Items from this one on are done and well, one behind the other.
+    fn follow_run(&mut self, token: u64, item: u32, run: Vec<(Encoded<'_>, Duration)>, began_on: Option<u32>) {
+        self.ears.task = None;
+        let worker = self.line.worker();
+        let culprit = self.ears.culprit.as_ref().map(|(culprit, _)| *culprit);
+        let Some(job) = self.job(token) else { return };
+        if job.is_plain() && culprit.is_none() {
+            return job.replies(item, worker, run);
+        }
+        for ((outcome, took), item) in run.into_iter().zip(item..) {
+            if culprit != Some((token, item)) {
+                let metrics = Metrics::default();
+                job.reply(item, Reply { outcome: Ok(outcome), metrics, took, began_on });
+            }
+            job.started(item + 1, worker);
+        }
+    }
+
     /// Does what a record, which has been booked, means for its job. Gives the item whose start is not worth telling by itself, as
     /// its end is the next record.
     fn follow(&mut self, record: Record<'_>, next: Option<&Record<'_>>, began_on: Option<u32>) -> bool {
         match record {
             Record::Started { token, item } => {
-                let is_over = matches!(next, Some(&Record::Done { token: t, item: i, .. }) if (t, i) == (token, item));
+                let is_over = matches!(next, Some(&(Record::Done { token: t, item: i, .. } | Record::Next { token: t, item: i, .. })) if (t, i) == (token, item));
                 if is_over && self.job(token).is_some_and(|job| job.is_plain()) {
                     return true;
                 }
@@ -403,6 +439,8 @@ impl Reader<'_> {
                 }
             }
             Record::Rare(rare) => self.follow_rare(*rare),
+            // Taken apart before.
+            Record::Next { .. } => {}
         }
         false
     }

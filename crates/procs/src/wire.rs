@@ -3,7 +3,7 @@
 //! Both are the same program, so the format may change at will; but a worker can be broken, so
 //! whatever comes up is checked. The two records of every task are written by hand, the rest by core's codec.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -158,6 +158,13 @@ pub(crate) enum Record<'a> {
         /// If there are any.
         metrics: Option<Box<Metrics>>,
     },
+    /// An item is done and well, with its encoded result; and the next one of the same job begins.
+    Next {
+        token: u64,
+        item: u32,
+        took: Duration,
+        output: Encoded<'a>,
+    },
     /// Nothing more will come about this token.
     End {
         token: u64,
@@ -185,43 +192,77 @@ const STARTED: u8 = 0;
 const DONE: u8 = 1;
 const END: u8 = 2;
 const RARE: u8 = 3;
+const NEXT: u8 = 4;
 
 /// Writes records.
 #[derive(Debug)]
-pub(crate) struct Records(Payload);
+pub(crate) struct Records {
+    payload: Payload,
+    /// What has been written is that one item is done, and well.
+    only: Option<Only>,
+}
+
+#[derive(Debug)]
+struct Only {
+    token: u64,
+    item: u32,
+    /// Where its result is.
+    result: Range<usize>,
+}
+
+/// Where a `Done` has how long it took, and its result.
+const TOOK_AT: usize = 1 + 8 + 4;
+const RESULT_AT: usize = TOOK_AT + 8 + 12;
 
 impl Default for Records {
     fn default() -> Self {
-        Self(Payload::with_bodies())
+        Self { payload: Payload::with_bodies(), only: None }
     }
 }
 
 impl Records {
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.payload.is_empty()
     }
 
     /// All of them, if they have no bodies.
     pub(crate) fn plain(&self) -> Option<&[u8]> {
-        self.0.plain()
+        self.payload.plain()
     }
 
     /// Forgets them; room for as many stays, unless they were many.
     pub(crate) fn clear(&mut self) {
         const KEPT: usize = 64 << 10;
-        if self.0.bytes_mut().capacity() > KEPT {
+        if self.payload.bytes_mut().capacity() > KEPT {
             *self = Self::default();
         }
-        self.0.truncate(Extent::default());
+        self.only = None;
+        self.payload.truncate(Extent::default());
     }
 
     pub(crate) fn take(&mut self) -> Message {
-        std::mem::take(self).0.into()
+        std::mem::take(self).payload.into()
     }
 
     pub(crate) fn started(&mut self, token: u64, item: u32) {
+        if let Some(only) = self.only.take()
+            && (only.token, only.item.checked_add(1)) == (token, Some(item))
+        {
+            return self.next(&only);
+        }
         self.head(STARTED, token);
         self.put(&item.to_le_bytes());
+    }
+
+    /// Makes "this is done" and "that begins", which most messages of a chunk are, one short record.
+    fn next(&mut self, only: &Only) {
+        let bytes = self.payload.bytes_mut();
+        let length = only.result.len();
+        bytes[0] = NEXT;
+        // Kind, token and item stay where they are, and how long it took; then its length in place of an extent.
+        bytes[TOOK_AT + 8..TOOK_AT + 12].copy_from_slice(&(length as u32).to_le_bytes());
+        bytes.copy_within(only.result.clone(), TOOK_AT + 12);
+        bytes.truncate(TOOK_AT + 12 + length);
     }
 
     /// Writes an item's result where `run` appends it.
@@ -231,22 +272,26 @@ impl Records {
         item: u32,
         run: impl FnOnce(&mut Payload) -> (Result<(), TaskError>, Metrics, Duration),
     ) {
+        let alone = self.is_empty();
         self.head(DONE, token);
         self.put(&item.to_le_bytes());
-        let at = self.0.extent().bytes;
+        let at = self.payload.extent().bytes;
         self.put(&[0; 8]);
         self.put(&Extent::default().to_le_bytes());
-        let start = self.0.extent();
-        let (outcome, metrics, took) = run(&mut self.0);
+        let start = self.payload.extent();
+        let (outcome, metrics, took) = run(&mut self.payload);
         let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        let result = self.0.extent().since(start).to_le_bytes();
-        let bytes = self.0.bytes_mut();
+        let result = self.payload.extent().since(start).to_le_bytes();
+        let bytes = self.payload.bytes_mut();
         bytes[at..at + 8].copy_from_slice(&took.to_le_bytes());
         bytes[at + 8..][..result.len()].copy_from_slice(&result);
         let plain = outcome.is_ok() && metrics == Metrics::default();
         bytes.push(u8::from(plain));
         if !plain {
             put(&(outcome, metrics), bytes);
+        } else if alone && self.payload.plain().is_some() {
+            let end = self.payload.extent().bytes - 1;
+            self.only = Some(Only { token, item, result: RESULT_AT..end });
         }
     }
 
@@ -262,17 +307,19 @@ impl Records {
     }
 
     pub(crate) fn append(&mut self, rare: &Rare) {
+        self.only = None;
         self.put(&[RARE]);
-        put(rare, self.0.bytes_mut());
+        put(rare, self.payload.bytes_mut());
     }
 
     fn head(&mut self, kind: u8, token: u64) {
+        self.only = None;
         self.put(&[kind]);
         self.put(&token.to_le_bytes());
     }
 
     fn put(&mut self, bytes: &[u8]) {
-        self.0.bytes_mut().extend_from_slice(bytes);
+        self.payload.bytes_mut().extend_from_slice(bytes);
     }
 }
 
@@ -296,6 +343,14 @@ impl<'a> Record<'a> {
                     }
                 };
                 Ok(Self::Done { token, item, took, outcome: outcome.map(|()| result), metrics })
+            }
+            NEXT => {
+                let (token, item) = (number(bytes)?, item(bytes)?);
+                let took = Duration::from_nanos(number(bytes)?);
+                let length = u32::from_le_bytes(array(bytes)?);
+                let extent = Extent { bytes: length as usize, bodies: 0 };
+                let output = from.split(extent).ok_or_else(short)?;
+                Ok(Self::Next { token, item, took, output })
             }
             END => Ok(Self::End { token: number(bytes)? }),
             RARE => Postcard::split(bytes).map(|rare| Self::Rare(Box::new(rare))),
@@ -380,6 +435,39 @@ mod tests {
         assert!(matches!(read.next(), Some(Record::Started { token: 3, item: 0 })));
         assert!(matches!(read.next(), Some(Record::Done { token: 3, outcome: Err(TaskError::Cancelled), .. })));
         assert!(read.next().is_none());
+    }
+
+    #[test]
+    fn what_ends_and_what_begins_behind_it_go_together() {
+        for size in [0, 1, 100, 10_000] {
+            let mut records = Records::default();
+            for round in 0..3 {
+                records.done(9, round, |out| {
+                    out.bytes_mut().extend(vec![7; size]);
+                    (Ok(()), Metrics::default(), Duration::from_micros(5))
+                });
+                records.started(9, round + 1);
+                assert!(records.plain().unwrap().len() == size + 25, "{records:?}");
+                let bytes = records.plain().unwrap().to_vec();
+                let read = Record::read_all(&bytes, Vec::new()).unwrap();
+                let [Record::Next { token: 9, item, took, output }] = &read[..] else { panic!("{read:?}") };
+                assert_eq!((*item, took.as_micros(), output.size()), (round, 5, size));
+                for cut in 1..bytes.len() {
+                    assert!(Record::read_all(&bytes[..cut], Vec::new()).is_err());
+                }
+                records.clear();
+            }
+        }
+        // Not if there is more to be said of it, or another job begins.
+        let mut records = Records::default();
+        records.done(9, 0, |_| (Err(TaskError::Cancelled), Metrics::default(), Duration::ZERO));
+        records.started(9, 1);
+        assert_eq!(Record::read_all(records.plain().unwrap(), Vec::new()).unwrap().len(), 2);
+        records.clear();
+        records.done(9, 0, |_| (Ok(()), Metrics::default(), Duration::ZERO));
+        records.end(9);
+        records.started(10, 0);
+        assert_eq!(Record::read_all(records.plain().unwrap(), Vec::new()).unwrap().len(), 3);
     }
 
     #[test]
