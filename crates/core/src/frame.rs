@@ -18,6 +18,7 @@ use crate::{
     event::Metrics,
     job::Cargo,
     panic,
+    parcel::Parcel,
     registry::Registry,
     stopwatch::Stopwatch,
     work::Head,
@@ -79,7 +80,7 @@ pub(crate) fn write(
 pub struct Batch {
     head: FrameHead,
     /// `None` for an item that is over, or has been run.
-    args: Vec<Option<Payload>>,
+    args: Vec<Option<Parcel>>,
 }
 
 impl Batch {
@@ -94,7 +95,7 @@ impl Batch {
         for _ in 0..head.count {
             args.push(match Extent::take(from.bytes_mut()).ok_or_else(short)? {
                 OVER => None,
-                extent => Some(from.split(extent).ok_or_else(short)?.into_payload()),
+                extent => Some(Parcel::new(from.split(extent).ok_or_else(short)?)),
             });
         }
         Ok(Self { head, args })
@@ -122,7 +123,7 @@ impl Batch {
 
     /// The bodies of an item's arguments, until it is run.
     pub fn bodies(&self, item: u32) -> impl Iterator<Item = &Blob> {
-        self.args[item as usize].iter().flat_map(Payload::bodies)
+        self.args[item as usize].iter().flat_map(Parcel::bodies)
     }
 
     /// Id of an item's task.
@@ -151,12 +152,11 @@ impl Batch {
         let index = self.head.index + u64::from(item);
         let run = RunId { id: self.id(item), index, attempt, seed: seed_of(pool_seed, batch, index) };
         let cx = Context::new(worker, link, run);
-        let (args, bodies) = self.args[item as usize].take().unwrap_or_default().into_parts();
-        let args = Encoded::new(&args, bodies);
+        let args = self.args[item as usize].take().unwrap_or_default();
         let start = out.extent();
         let clock = Stopwatch::start(measure, worker);
-        let done =
-            crate::ambient::in_task(worker, run.id, || panic::catch(|| Registry::get().at(slot)?.run(args, &cx, out)));
+        let body = |args: Encoded<'_>| panic::catch(|| Registry::get().at(slot)?.run(args, &cx, out));
+        let done = crate::ambient::in_task(worker, run.id, || args.open(body));
         let metrics = clock.stop(worker);
         let done = done.unwrap_or_else(|panic| Err(panic.into()));
         if done.is_err() {

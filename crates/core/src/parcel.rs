@@ -1,15 +1,24 @@
-//! A result that has arrived and has not been read: kept as it came until somebody wants it.
+//! An encoded value that has arrived and has not been read: kept as it came until somebody wants it.
 
-use crate::codec::{Encoded, Payload};
+use crate::{
+    blob::Blob,
+    codec::{Encoded, Payload},
+};
 
 /// Most bytes that are kept in place.
 const SHORT: usize = 14;
 
-/// An encoded result. Most are short, and need no memory of their own.
+/// An encoded value. Most are short, and need no memory of their own.
 #[derive(Debug, Clone)]
 pub(crate) enum Parcel {
     Short(u8, [u8; SHORT]),
     Long(Box<Payload>),
+}
+
+impl Default for Parcel {
+    fn default() -> Self {
+        Self::Short(0, [0; SHORT])
+    }
 }
 
 impl Parcel {
@@ -22,6 +31,15 @@ impl Parcel {
             }
             _ => Self::Long(Box::new(encoded.into_payload())),
         }
+    }
+
+    /// Its bodies.
+    pub(crate) fn bodies(&self) -> impl Iterator<Item = &Blob> {
+        let long = match self {
+            Self::Short(..) => None,
+            Self::Long(payload) => Some(payload),
+        };
+        long.into_iter().flat_map(|payload| payload.bodies())
     }
 
     /// Gives it to a reader; long byte strings in it are moved, if nobody else has them.

@@ -41,6 +41,12 @@ impl Run {
     pub(super) fn new(up: Arc<Up>) -> Arc<Self> {
         Arc::new(Self { up, cancelled: AtomicBool::new(false) })
     }
+
+    /// As new, for the next item.
+    pub(super) fn renew(&mut self) -> bool {
+        *self.cancelled.get_mut() = false;
+        true
+    }
 }
 
 impl Link for Run {

@@ -50,7 +50,8 @@ pub(super) fn run(
     capture: Option<Capture>,
 ) -> ! {
     *at() = Some(At { thread: thread::current().id(), up: up.clone(), item: None, capture });
-    let mut runner = Runner { worker, gate, up, thrift, out: Records::default() };
+    let run = Run::new(up.clone());
+    let mut runner = Runner { worker, gate, up, thrift, run, ended: Instant::now(), out: Records::default() };
     loop {
         let up = &runner.up;
         let look = || {
@@ -96,6 +97,10 @@ struct Runner<'a> {
     gate: &'a Gate,
     up: Arc<Up>,
     thrift: Thrift,
+    /// For the next item, if nobody else has it.
+    run: Arc<Run>,
+    /// When the last item was done, or the message read: an item takes the time since then.
+    ended: Instant,
     /// Records that the next message takes along: the end of an item goes with the start of the next.
     out: Records,
 }
@@ -103,6 +108,7 @@ struct Runner<'a> {
 impl Runner<'_> {
     fn work_off(&mut self, mut batches: VecDeque<Batch>, down: &mut Down) {
         chaos::at(Point::Read);
+        self.ended = Instant::now();
         while let Some(mut batch) = batches.pop_front() {
             let token = batch.token();
             for item in 0..batch.len() {
@@ -122,7 +128,11 @@ impl Runner<'_> {
     /// Runs an item, unless it has been recalled.
     fn run_item(&mut self, batch: &mut Batch, item: u32, down: &Down) -> bool {
         let token = batch.token();
-        let run = Run::new(self.up.clone());
+        // Unless a task has kept a token of the last one.
+        if !Arc::get_mut(&mut self.run).is_some_and(Run::renew) {
+            self.run = Run::new(self.up.clone());
+        }
+        let run = self.run.clone();
         if !self.gate.claim(token, item, &run) {
             return false;
         }
@@ -135,13 +145,13 @@ impl Runner<'_> {
             at.item = Some((token, item));
             at.capture.iter_mut().for_each(Capture::begin);
         }
-        let Self { worker, up, .. } = self;
+        let Self { worker, up, ended, .. } = self;
         let given = share::given(batch.bodies(item));
-        let begun = Instant::now();
         self.out.done(token, item, |out| {
             let first = out.extent().bodies;
             let (outcome, mut metrics) = batch.run(item, worker, run, out);
-            let took = begun.elapsed();
+            let now = Instant::now();
+            let took = now - std::mem::replace(ended, now);
             out.exchange(first, |body| share::returned(body, &given));
             if up.is_copy() {
                 // The end of the body is the end of the copy: the task's outcome is the original's.
