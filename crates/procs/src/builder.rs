@@ -108,7 +108,8 @@ impl Builder {
             program: std::env::args_os().next().unwrap_or_else(|| "taskloom-worker".into()),
             environment: std::env::vars_os().filter(|(name, _)| name != entry::TICKET).collect(),
             directory: std::env::current_dir().ok(),
-            umask: os::process::umask(),
+            // The only worker that it will have begins now, and inherits it.
+            umask: if one_shot { None } else { os::process::umask() },
             shared_memory,
             one_shot,
         };
@@ -117,7 +118,7 @@ impl Builder {
         };
         prepare_copies(os::memory::prefer_large_pages);
         let shared = Arc::new(Shared::new(Hub::new(settings), config).map_err(failed)?);
-        let tee = Tee::start().map_err(failed)?;
+        let tee = Tee::new().map_err(failed)?;
         let supervised = shared.clone();
         let supervisor = thread::Builder::new()
             .name("taskloom-procs".to_owned())

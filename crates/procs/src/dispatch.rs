@@ -228,6 +228,10 @@ impl Books {
                 }
             }
             lane.recall(wanted, &mut orders);
+            // It may have come to its end before whoever sent it comes here.
+            if lane.duty.is_clear() {
+                lane.duty.idle_since.get_or_insert_with(Instant::now);
+            }
         }
         orders
     }

@@ -339,6 +339,23 @@ fn all_items_that_are_to_be_stopped_are_and_kills_end_with_their_item() {
 }
 
 #[test]
+fn who_is_done_before_its_job_is_known_to_have_left_is_idle_all_the_same() {
+    let (game, handle) = with_one_task();
+    let mut books = game.shared.books();
+    let line = books.lanes[0].line().unwrap().clone();
+    books.lanes[0].duty.sending = true;
+    let (took, outcome) = (Duration::ZERO, Ok(Encoded::from(&b""[..])));
+    let done = Record::Done { token: 0, item: 0, took, outcome, metrics: None };
+    let records = [Record::Started { token: 0, item: 0 }, done, Record::End { token: 0 }];
+    books.book(&line, &records, &mut Vec::new()).unwrap();
+    assert!(books.lanes[0].duty.idle_since.is_none(), "it is still being sent to");
+    books.sent(&line, 0..=0);
+    assert!(books.lanes[0].duty.idle_since.is_some(), "else it never leaves");
+    drop(books);
+    game.end(vec![handle]);
+}
+
+#[test]
 fn what_is_said_again_and_again_is_heard_once() {
     let (game, handle) = with_one_task();
     let again = |rare: fn() -> Rare| (0..1000).map(|_| Record::Rare(Box::new(rare()))).collect::<Vec<_>>();

@@ -1,7 +1,8 @@
 //! Workers' standard error: passed on to ours, the last lines kept for the record of a death.
 //!
-//! A thread of its own, because our standard error may be a pipe that nobody reads: whoever writes
-//! to it may wait for ever, and that must not be whoever watches limits on time.
+//! By a thread of its own, because our standard error may be a pipe that nobody reads: whoever writes
+//! to it may wait for ever, and that must not be whoever watches limits on time. The thread is there from the first byte
+//! on; most pools never have one.
 
 use std::{
     collections::VecDeque,
@@ -95,6 +96,12 @@ impl Tail {
         state.lines.texts()
     }
 
+    /// Whether it is open, or something has been read and not passed on.
+    fn has_more(&self) -> bool {
+        let state = self.lock();
+        state.pipe.is_some() || !state.unwritten.is_empty()
+    }
+
     fn fd(&self) -> Option<RawFd> {
         self.lock().pipe.as_ref().map(AsRawFd::as_raw_fd)
     }
@@ -132,7 +139,7 @@ impl State {
     }
 }
 
-/// The thread that passes on what a pool's workers say.
+/// Passes on what a pool's workers say, by a thread from when one of them says something.
 #[derive(Debug)]
 pub(crate) struct Tee {
     shared: Arc<Shared>,
@@ -147,23 +154,48 @@ struct Shared {
 }
 
 impl Tee {
-    pub(crate) fn start() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let shared = Arc::new(Shared { tails: Mutex::default(), bell: Bell::new()?, ended: AtomicBool::new(false) });
-        let thread = {
-            let shared = shared.clone();
-            thread::Builder::new().name("taskloom-stderr".to_owned()).spawn(move || shared.run())?
-        };
-        Ok(Self { shared, thread: Some(thread) })
+        Ok(Self { shared, thread: None })
     }
 
     pub(crate) fn add(&self, tail: Arc<Tail>) {
         self.shared.tails().push(tail);
-        self.shared.bell.ring();
+        self.look();
     }
 
     /// Something was read by somebody else, or a pipe is gone.
     pub(crate) fn look(&self) {
         self.shared.bell.ring();
+    }
+
+    /// As long as there is no thread, whoever watches the workers waits for their first words too. Gives their places.
+    pub(crate) fn add_to(&self, set: &mut Set) -> Vec<(usize, Arc<Tail>)> {
+        if self.thread.is_some() {
+            return Vec::new();
+        }
+        let tails = self.shared.open_tails();
+        tails.into_iter().filter_map(|tail| Some((set.add(tail.fd()?), tail))).collect()
+    }
+
+    /// Sees to it that what has come is passed on.
+    pub(crate) fn look_at(&mut self, set: &Set, tails: Vec<(usize, Arc<Tail>)>) {
+        if self.thread.is_some() {
+            return;
+        }
+        // What has been read is what somebody who died had left.
+        let has_been_read = || self.shared.tails().iter().any(|tail| !tail.lock().unwritten.is_empty());
+        if tails.iter().any(|(place, _)| set.has_some(*place)) || has_been_read() {
+            let shared = self.shared.clone();
+            let thread = thread::Builder::new().name("taskloom-stderr".to_owned()).spawn(move || shared.run());
+            // Without a thread to be had, it is passed on right here.
+            self.thread = thread.inspect_err(|_| drop(self.shared.pass_on())).ok();
+        } else {
+            // Those that only have ended are not waited for again.
+            for (_, tail) in tails.iter().filter(|(place, _)| set.is_ready(*place)) {
+                tail.lock().read_piece();
+            }
+        }
     }
 }
 
@@ -172,9 +204,10 @@ impl Drop for Tee {
     fn drop(&mut self) {
         self.shared.ended.store(true, Ordering::Relaxed);
         self.shared.bell.ring();
-        if let Some(thread) = self.thread.take() {
+        match self.thread.take() {
             // It catches nothing because nothing in it panics.
-            let _ = thread.join();
+            Some(thread) => drop(thread.join()),
+            None => drop(self.shared.pass_on()),
         }
     }
 }
@@ -188,26 +221,36 @@ impl Shared {
         os::signals::block_all();
         loop {
             let ended = self.ended.load(Ordering::Relaxed);
-            let tails = self.tails().clone();
-            let mut set = Set::default();
-            set.add(self.bell.fd());
-            for tail in &tails {
-                let text = tail.pump();
-                // If ours is closed there is nobody to tell.
-                let _ = io::stderr().write_all(&text);
-                if let Some(fd) = tail.fd() {
-                    set.add(fd);
-                }
-            }
-            drop(tails);
-            // A tail that is shared with nobody else has nothing more to say once its pipe is gone.
-            self.tails().retain(|tail| tail.fd().is_some() || Arc::strong_count(tail) > 1);
+            let mut set = self.pass_on();
             if ended {
                 return;
             }
+            set.add(self.bell.fd());
             set.wait(None);
             self.bell.answer();
         }
+    }
+
+    /// Passes on what is there. Gives what to wait for.
+    fn pass_on(&self) -> Set {
+        let mut set = Set::default();
+        for tail in self.open_tails() {
+            let text = tail.pump();
+            // If ours is closed there is nobody to tell.
+            let _ = io::stderr().write_all(&text);
+            if let Some(fd) = tail.fd() {
+                set.add(fd);
+            }
+        }
+        set
+    }
+
+    /// Those that may have something to say.
+    fn open_tails(&self) -> Vec<Arc<Tail>> {
+        let mut tails = self.tails();
+        // One that is shared with nobody else has nothing more to say once its pipe is gone and all has been passed on.
+        tails.retain(|tail| Arc::strong_count(tail) > 1 || tail.has_more());
+        tails.clone()
     }
 }
 

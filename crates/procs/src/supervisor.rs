@@ -59,10 +59,13 @@ pub(crate) fn run(shared: &Arc<Shared>, tee: Tee) {
         busy: false,
         calm: false,
         rested: false,
-        oom_kills: OomKills::of_this_cgroup(),
+        oom_kills: OomKills::default(),
         weighing: WEIGHING,
         all_killed: false,
     };
+    supervisor.start_workers();
+    // While they start: nobody has taken any memory yet.
+    supervisor.oom_kills = OomKills::of_this_cgroup();
     while !supervisor.is_done() {
         supervisor.start_workers();
         supervisor.carry_out_kills();
@@ -216,6 +219,7 @@ impl Supervisor<'_> {
         for charge in &self.charges {
             set.add(charge.vital.child.fd());
         }
+        let tails = self.tee.add_to(&mut set);
         let limit = next.map(|at| at.saturating_duration_since(Instant::now()));
         let weighed = busy && weighs;
         let tick = if weighed { self.weighing } else { TICK };
@@ -232,6 +236,7 @@ impl Supervisor<'_> {
             self.calm = false;
         }
         self.look_again();
+        self.tee.look_at(&set, tails);
         if weighed {
             self.weigh();
         }

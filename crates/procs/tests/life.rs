@@ -128,6 +128,32 @@ fn processes_for_one_task_leave_nothing() {
     });
 }
 
+#[task]
+fn says(word: String) {
+    eprintln!("{word}");
+}
+
+#[test]
+fn who_passes_on_what_workers_say_is_there_from_the_first_word() {
+    let is_there = || {
+        let threads = std::fs::read_dir("/proc/self/task").unwrap();
+        // One that ends meanwhile has no name.
+        let mut names = threads.filter_map(|thread| std::fs::read_to_string(thread.unwrap().path().join("comm")).ok());
+        names.any(|name| name.trim() == "taskloom-stderr")
+    };
+    leaves_nothing(move || {
+        let pool = workers(1);
+        let pids = pool.backend().pids();
+        pool.submit(add::task(1, 1)).unwrap().join().unwrap();
+        assert!(!is_there());
+        pool.submit(says::task("a first word".to_owned())).unwrap().join().unwrap();
+        eventually("the thread", is_there);
+        pool.join();
+        assert!(!is_there());
+        pids
+    });
+}
+
 #[test]
 fn grandchildren_end_with_their_worker() {
     leaves_nothing(|| {

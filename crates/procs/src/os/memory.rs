@@ -30,7 +30,7 @@ fn held_alone(pid: u32) -> Option<u64> {
 }
 
 fn status(process: &str) -> Option<String> {
-    fs::read_to_string(format!("/proc/{process}/status")).ok()
+    super::read_proc(&format!("/proc/{process}/status")).ok()
 }
 
 /// A field of a status file, in bytes.
@@ -66,7 +66,7 @@ pub(crate) fn prefer_large_pages(buffer: &mut [MaybeUninit<u8>]) {
 }
 
 /// How often the kernel has killed somebody of this process's cgroup for want of memory.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct OomKills {
     file: Option<PathBuf>,
     /// Kills that somebody has been told of, or that were somebody else's.

@@ -15,7 +15,17 @@ pub(crate) mod shared;
 pub(crate) mod signals;
 pub(crate) mod socket;
 
-use std::io;
+use std::{
+    fs::File,
+    io::{self, Read},
+};
+
+/// What a short file of `/proc` says. It comes whole by one read, and costs nothing but that.
+fn read_proc(path: &str) -> io::Result<String> {
+    let mut text = [0; 4096];
+    let length = File::open(path)?.read(&mut text)?;
+    Ok(String::from_utf8_lossy(&text[..length]).into_owned())
+}
 
 /// Turns `-1` into the error that the system call left behind.
 fn checked(result: libc::c_int) -> io::Result<libc::c_int> {

@@ -32,6 +32,11 @@ impl Set {
         }
     }
 
+    /// Whether there is something to be read at that place; not that it has ended.
+    pub(crate) fn has_some(&self, place: usize) -> bool {
+        self.0[place].revents & libc::POLLIN != 0
+    }
+
     /// Whether something happened at that place.
     pub(crate) fn is_ready(&self, place: usize) -> bool {
         self.0[place].revents != 0

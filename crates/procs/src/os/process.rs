@@ -1,7 +1,7 @@
 //! Processes and their groups: watching, killing, reaping, measuring.
 
 use std::{
-    fs, io,
+    io,
     os::{
         fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
         unix::process::ExitStatusExt,
@@ -110,7 +110,7 @@ impl Child {
 
     /// CPU time used so far; can be read until the child is reaped.
     pub(crate) fn cpu_time(&self) -> Option<Duration> {
-        let text = fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
+        let text = super::read_proc(&format!("/proc/{}/stat", self.pid)).ok()?;
         // The name, in parentheses, may contain anything; utime and stime are fields 14 and 15.
         let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
         let ticks = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
@@ -134,7 +134,7 @@ pub fn cpu_time_of_reaped() -> Duration {
 
 /// The mask of permissions that new files do not get.
 pub(crate) fn umask() -> Option<u32> {
-    let text = fs::read_to_string("/proc/self/status").ok()?;
+    let text = super::read_proc("/proc/self/status").ok()?;
     u32::from_str_radix(text.lines().find_map(|line| line.strip_prefix("Umask:"))?.trim(), 8).ok()
 }
 
