@@ -26,7 +26,7 @@ use std::{
 };
 
 use serde_json::Value;
-use taskloom::{Cancel, Finished, Handle, NamedTask, Policy, Pool, TaskError, View, Waitable};
+use taskloom::{Cancel, Finished, Handle, NamedTask, Policy, Pool, State, TaskError, View, Waitable};
 
 use crate::{
     Stop,
@@ -148,6 +148,8 @@ struct Engine {
     before: usize,
     input_ended: bool,
     bad: Option<Stop>,
+    /// Why results are not written any more.
+    broken: Option<Stop>,
     signals: Arc<Seen>,
     interrupted: Option<Interrupted>,
     chunks: Chunks,
@@ -200,6 +202,7 @@ impl Engine {
             before: 0,
             input_ended: false,
             bad: None,
+            broken: None,
             signals,
             interrupted: None,
             chunks,
@@ -216,12 +219,12 @@ impl Engine {
                 }
                 End::Stop(stop)
             }
+            Ok(()) if self.broken.is_some() => End::Stop(self.broken.take().unwrap_or_else(no_input)),
             Ok(()) => match (&self.interrupted, self.bad.take()) {
                 (Some(interrupted), _) => End::Signal(interrupted.code),
                 (None, Some(bad)) => End::Input(bad),
                 (None, None) if self.read + self.skipped + self.before == 0 && !self.plan.feed.allow_empty => {
-                    let stop = Stop::new(exit::NO_INPUT, "no-input", "there is no input");
-                    End::Input(stop.help("`--allow-empty` makes that no error"))
+                    End::Input(no_input())
                 }
                 (None, None) => End::Complete,
             },
@@ -237,13 +240,14 @@ impl Engine {
                     if self.plan.feed.total.is_none() {
                         self.send_chunk()?;
                     }
-                    report.idle()?;
+                    self.written(report.idle())?;
                     self.messages.recv_timeout(TICK).ok()
                 }
                 Err(TryRecvError::Disconnected) => None,
             };
             if let Some(message) = message {
-                self.act(message, report)?;
+                let acted = self.act(message, report);
+                self.written(acted)?;
             }
             while let Some(code) = self.signals.pop() {
                 self.interrupt(code, report);
@@ -252,15 +256,41 @@ impl Engine {
         }
         // After an interruption there are gaps that nothing will fill.
         for done in std::mem::take(&mut self.held).into_values() {
-            report.done(done)?;
+            let done = report.done(done);
+            self.written(done)?;
         }
         Ok(())
+    }
+
+    /// A full disk costs what has not started; what runs may end. A reader that went away wants none of it.
+    fn written(&mut self, written: Result<(), Stop>) -> Result<(), Stop> {
+        match written {
+            Err(stop) if stop.is_quiet() || stop.exit() != exit::NOT_WRITTEN => return Err(stop),
+            Err(stop) if self.broken.is_none() => {
+                self.broken = Some(stop);
+                self.start_no_more();
+                let waits = |open: &&Open| open.handle.as_ref().is_some_and(|handle| handle.state() == State::Queued);
+                self.open.values().filter(waits).for_each(|open| _ = open.handle.as_ref().map(Handle::cancel));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Reads nothing more, and sends nothing more.
+    fn start_no_more(&mut self) {
+        self.credits.close();
+        self.input_ended = true;
+        self.chunks.abort();
+        for (number, _) in std::mem::take(&mut self.chunks.waiting) {
+            self.open.remove(&number);
+        }
     }
 
     fn act(&mut self, message: Message, report: &mut Report) -> Result<(), Stop> {
         match message {
             // What was read before a stop was noticed is not started any more.
-            Message::Input(..) if self.interrupted.is_some() || self.bad.is_some() => Ok(()),
+            Message::Input(..) if self.is_stopping() => Ok(()),
             Message::Input(number, input, Ok(task)) => self.submit(number, &input, task, report),
             Message::Input(_, input, Err(fault)) => self.bad_input(&self.plan.feed.bad(&input, fault), report),
             Message::Before(number, origin) => {
@@ -370,7 +400,7 @@ impl Engine {
             wall: metrics.wall,
             cpu: metrics.cpu,
         };
-        if self.interrupted.is_some() && done.status == Status::Cancelled && !told && done.wall.is_none() {
+        if self.is_stopping() && done.status == Status::Cancelled && !told && done.wall.is_none() {
             // Never started: it is counted with those that were never sent.
             return Ok(());
         }
@@ -405,17 +435,16 @@ impl Engine {
         report.bad_input(bad)
     }
 
+    fn is_stopping(&self) -> bool {
+        self.interrupted.is_some() || self.bad.is_some() || self.broken.is_some()
+    }
+
     fn interrupt(&mut self, code: u8, report: &mut Report) {
         if let Some(interrupted) = &mut self.interrupted {
             interrupted.until = Instant::now();
             return;
         }
-        self.credits.close();
-        self.input_ended = true;
-        self.chunks.abort();
-        for (number, _) in std::mem::take(&mut self.chunks.waiting) {
-            self.open.remove(&number);
-        }
+        self.start_no_more();
         let mut running = 0;
         for open in self.open.values_mut() {
             open.told = open.handle.as_ref().is_some_and(|handle| matches!(handle.cancel(), Cancel::Requested));
@@ -442,6 +471,10 @@ impl Engine {
         }
         self.chunks.send(&self.pool, &self.sender, self.plan.workers)
     }
+}
+
+fn no_input() -> Stop {
+    Stop::new(exit::NO_INPUT, "no-input", "there is no input").help("`--allow-empty` makes that no error")
 }
 
 /// Tells the engine that a task is finished. It drops its sender with that, so that nothing rings twice.

@@ -23,7 +23,6 @@ pub(crate) mod lists;
 mod memory;
 mod plan;
 mod reporter;
-mod signals;
 mod stopping;
 mod supervisor;
 mod template;

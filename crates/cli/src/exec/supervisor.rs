@@ -26,7 +26,6 @@ use super::{
     memory::{self, Meter},
     plan::Plan,
     reporter::{Reporter, Word},
-    signals::{Signals, Wish},
     stopping::Why,
     template::Subject,
 };
@@ -36,6 +35,7 @@ use crate::{
     outcome::Done,
     reader::{self, Credits},
     report::{End, Report},
+    signals::{Signals, Wish},
     words,
 };
 

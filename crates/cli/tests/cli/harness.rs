@@ -182,3 +182,9 @@ pub(crate) fn until(what: &str, condition: impl Fn() -> bool) {
         thread::sleep(Duration::from_millis(2));
     }
 }
+
+/// `R`, `S`, `T`, `Z` as `ps` shows it.
+pub(crate) fn state(pid: &str) -> String {
+    let Ok(stat) = fs::read_to_string(Path::new("/proc").join(pid).join("stat")) else { return "gone".to_owned() };
+    stat.rsplit_once(") ").unwrap().1[..1].to_owned()
+}

@@ -10,3 +10,4 @@ mod listing;
 mod record;
 mod refusals;
 mod running;
+mod signals;

@@ -3,12 +3,11 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read},
-    path::Path,
     process::{Child, Command},
     time::{Duration, Instant},
 };
 
-use crate::harness::{Folder, send, until};
+use crate::harness::{Folder, send, state, until};
 
 /// A run of two commands that write their process ids to files and then stay.
 struct Staying {
@@ -57,12 +56,6 @@ impl Staying {
         // The commands are buried; what they had started is somebody else's to bury.
         until("all are gone", || pids.iter().all(|pid| ["Z", "gone"].contains(&state(pid).as_str())));
     }
-}
-
-/// `R`, `S`, `T`, `Z` as `ps` shows it.
-fn state(pid: &str) -> String {
-    let Ok(stat) = fs::read_to_string(Path::new("/proc").join(pid).join("stat")) else { return "gone".to_owned() };
-    stat.rsplit_once(") ").unwrap().1[..1].to_owned()
 }
 
 #[test]
