@@ -5,8 +5,11 @@ mod inputs;
 mod record;
 mod run;
 mod runs;
+mod show;
 
 use clap::{Args, Parser, Subcommand};
+
+use crate::terminal::Colour;
 
 pub(crate) use self::{
     exec::{ExecArgs, LimitArgs},
@@ -14,6 +17,7 @@ pub(crate) use self::{
     record::RecordArgs,
     run::RunArgs,
     runs::{RunsArgs, RunsCommand},
+    show::ShowArgs,
 };
 
 /// Runs tasks inline, on threads, or in isolated worker processes.
@@ -22,6 +26,16 @@ pub(crate) use self::{
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
+    /// When to use colours
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "auto|always|never",
+        hide_possible_values = true
+    )]
+    pub(crate) color: Colour,
 }
 
 #[derive(Debug, Subcommand)]

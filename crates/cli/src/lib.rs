@@ -43,9 +43,11 @@ mod plan;
 mod values;
 
 mod chunks;
+mod eta;
 mod exec;
 mod outcome;
 mod printed;
+mod progress;
 mod reader;
 mod record;
 mod report;
@@ -107,6 +109,7 @@ fn run_typed(words: impl Iterator<Item = OsString>, extras: &[Extra]) -> Result<
     let (words, lists) = exec::lists::cut(typed.clone());
     // clap prints its own messages and help, and exits with 2 or 0.
     let matches = grammar.try_get_matches_from(words).unwrap_or_else(|error| error.exit());
+    terminal::set_colour(matches.get_one("color").copied().unwrap_or_default());
     let (name, of_command) = matches.subcommand().unwrap_or(("", &matches));
     if let Some(extra) = extras.iter().find(|extra| extra.command.get_name() == name) {
         return (extra.run)(of_command);

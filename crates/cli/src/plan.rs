@@ -59,7 +59,7 @@ impl Plan {
             feed.sources.push(Source::Nothing);
         }
         let faulty = feed.check(|text| fit.task(text).map(drop))?;
-        let show = Show { json: args.json, quiet: args.quiet, output: args.output.clone(), force: args.force };
+        let show = args.show.show(args.json, args.quiet, &args.output, args.force);
         // Inline is one at a time, however many are asked for.
         let workers = if backend == "inline" { 1 } else { workers };
         let feed = Arc::new(feed);

@@ -22,6 +22,7 @@ use crate::{
     output::{Existing, Output},
     plan::Chunk,
     printed::Printed,
+    progress::Progress,
     record::Journal,
     terminal::{self, Terminal, Tone},
     utc, words,
@@ -58,6 +59,9 @@ pub(crate) enum End {
 pub(crate) struct Show {
     pub(crate) json: bool,
     pub(crate) quiet: bool,
+    /// Every outcome gets a line.
+    pub(crate) verbose: bool,
+    pub(crate) progress: Progress,
     /// Where results go, if not to standard output.
     pub(crate) output: Option<PathBuf>,
     pub(crate) force: bool,
@@ -114,7 +118,7 @@ impl Report {
             None => (!show.json).then(Output::stdout),
         };
         Ok(Self {
-            terminal: Terminal::stderr(feed.total, show.quiet),
+            terminal: Terminal::stderr(feed.total, show.progress, show.quiet),
             results,
             events: show.json.then(Output::stdout),
             broken: None,
@@ -191,6 +195,9 @@ impl Report {
             && status != Status::Cancelled
         {
             self.failure(&done, status, trouble);
+        } else if self.show.verbose && status == Status::Ok {
+            let wall = done.wall.map_or(String::new(), |wall| format!("[{:>7.3}s] ", wall.as_secs_f64()));
+            self.terminal.status(status.word(), Tone::Good, &format!("{wall}{}", self.what(&done)));
         }
         self.progress();
         written
@@ -414,24 +421,10 @@ impl Report {
     }
 
     fn progress(&mut self) {
-        let (ok, failed) = (self.count(Status::Ok), self.failed());
-        if self.terminal.bar(ok + failed, ok, failed) {
-            return;
-        }
-        if self.last_progress.elapsed() >= PROGRESS_EVERY && !self.show.quiet {
+        self.terminal.far(self.count(Status::Ok), self.failed(), self.count(Status::Skip));
+        if self.terminal.lines && self.last_progress.elapsed() >= PROGRESS_EVERY {
             self.last_progress = Instant::now();
-            let done = ok + failed;
-            let elapsed = self.start.elapsed();
-            let of = self.feed.total.map_or(String::new(), |total| format!("/{total}"));
-            let left = self.feed.total.filter(|_| done > 0).map(|total| {
-                let left = elapsed.mul_f64(total.saturating_sub(done) as f64 / done as f64);
-                format!(", about {} left", words::time(left))
-            });
-            self.terminal.line(&format!(
-                "progress {done}{of}, {failed} failed, {} elapsed{}",
-                words::time(elapsed),
-                left.unwrap_or_default()
-            ));
+            self.terminal.progress_line();
         }
     }
 

@@ -3,18 +3,42 @@
 //! A failure to write here is nobody's loss: whoever closed standard error does not read it.
 
 use std::{
+    borrow::Cow,
     env,
     io::{self, IsTerminal, Write},
-    sync::{Mutex, PoisonError},
-    time::Duration,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::{Duration, Instant},
 };
 
+use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::words;
+use crate::progress::{ERASE, Far, Line, Progress};
 
 /// The bar that is on the screen, if one is: other lines are written above it.
 static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// The line that says how far a run is, if one is shown.
+static LINE: Mutex<Option<Line>> = Mutex::new(None);
+
+/// Shows a line, or takes it off the screen.
+pub(crate) fn set_line(line: Option<Line>) {
+    let mut shown = LINE.lock().unwrap_or_else(PoisonError::into_inner);
+    let there_was = shown.is_some();
+    *shown = line;
+    if there_was {
+        let _ = io::stderr().write_all(format!("\r{ERASE}").as_bytes());
+    }
+}
+
+/// Draws the line again; whether there is one.
+pub(crate) fn draw_line() -> bool {
+    let shown = LINE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(line) = &*shown {
+        let _ = io::stderr().write_all(line.drawn().as_bytes());
+    }
+    shown.is_some()
+}
 
 /// What a word's colour says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,23 +58,24 @@ pub enum Tone {
 pub struct Terminal {
     live: bool,
     colour: bool,
-    bar: Option<ProgressBar>,
+    /// Whether there is a line that is drawn again and again.
+    bar: bool,
+    /// Whether lines say how far it is.
+    pub(crate) lines: bool,
+    far: Arc<Mutex<Far>>,
 }
 
 impl Terminal {
-    /// Standard error, with a progress bar of this length if it is a terminal and not to be quiet.
-    pub(crate) fn stderr(total: Option<usize>, quiet: bool) -> Self {
+    /// Standard error, with a progress bar if it is a terminal and not to be quiet.
+    pub(crate) fn stderr(total: Option<usize>, progress: Progress, quiet: bool) -> Self {
         let live = is_live(&io::stderr());
-        let bar = (live && !quiet).then(|| {
-            let bar = match total {
-                Some(total) => ProgressBar::new(total as u64)
-                    .with_style(style(" Running [{elapsed_precise}] {bar:26} {pos}/{len}  {msg}")),
-                None => ProgressBar::new_spinner().with_style(style(" Running [{elapsed_precise}] {pos} done  {msg}")),
-            };
-            show(&bar);
-            bar
-        });
-        Self { live, colour: live && wants_colour(), bar }
+        let far = Arc::new(Mutex::new(Far::new(total, Instant::now())));
+        let wants_bar = live && !quiet && matches!(progress, Progress::Auto | Progress::Bar);
+        let lines = !quiet && (progress == Progress::Lines || (progress == Progress::Auto && !live));
+        if wants_bar {
+            Line::show(&far);
+        }
+        Self { live, colour: has_colour(&io::stderr()), bar: wants_bar, lines, far }
     }
 
     /// Writes a line.
@@ -75,28 +100,21 @@ impl Terminal {
         write_above(&format!("{}\n", if unicode() { "─" } else { "-" }.repeat(12)));
     }
 
-    /// Moves the bar; whether there is one.
-    pub(crate) fn bar(&self, done: usize, ok: usize, failed: usize) -> bool {
-        let Some(bar) = &self.bar else { return false };
-        bar.set_position(done as u64);
-        let mut message = format!("ok {ok}");
-        if failed > 0 {
-            message += &format!("  failed {failed}");
-        }
-        if let (Some(total), true) = (bar.length(), done > 0) {
-            let left = bar.elapsed().mul_f64(total.saturating_sub(done as u64) as f64 / done as f64);
-            if bar.elapsed() > Duration::from_secs(1) {
-                message += &format!("  about {} left", words::time(left));
-            }
-        }
-        bar.set_message(message);
-        true
+    /// So many have their outcome, `before` of them since before the start.
+    pub(crate) fn far(&self, ok: usize, failed: usize, before: usize) {
+        self.far.lock().unwrap_or_else(PoisonError::into_inner).update(Instant::now(), ok, failed, before);
+    }
+
+    /// Says in a line how far it is.
+    pub(crate) fn progress_line(&self) {
+        let line = self.far.lock().unwrap_or_else(PoisonError::into_inner).plain(Instant::now());
+        self.line(&line);
     }
 
     /// Takes the bar off the screen.
     pub(crate) fn clear(&mut self) {
-        if let Some(bar) = self.bar.take() {
-            hide(&bar);
+        if std::mem::take(&mut self.bar) {
+            set_line(None);
         }
     }
 }
@@ -133,7 +151,22 @@ pub fn bar(total: u64, what: &str) -> ProgressBar {
 
 /// Writes to standard error, above the bar if one is there.
 pub fn write_above(text: &str) {
-    write_bytes_above(text.as_bytes());
+    write_bytes_above(for_locale(text).as_bytes());
+}
+
+/// The text as this locale can show it.
+pub(crate) fn for_locale(text: &str) -> Cow<'_, str> {
+    if unicode() || text.is_ascii() {
+        return text.into();
+    }
+    let shown = |c: char| match c {
+        '…' => "...".to_owned(),
+        'µ' => "u".to_owned(),
+        '─' => "-".to_owned(),
+        c if c.is_ascii() => c.to_string(),
+        c => c.escape_default().to_string(),
+    };
+    text.chars().map(shown).collect::<String>().into()
 }
 
 /// The same for what is not known to be text.
@@ -141,6 +174,14 @@ pub(crate) fn write_bytes_above(bytes: &[u8]) {
     let write = || {
         let _ = io::stderr().write_all(bytes);
     };
+    let line = LINE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(line) = &*line {
+        let end: &[u8] = if bytes.ends_with(b"\n") { b"" } else { b"\n" };
+        // At once, so that nobody sees it gone.
+        let all = [b"\r", ERASE.as_bytes(), bytes, end, line.drawn().as_bytes()].concat();
+        let _ = io::stderr().write_all(&all);
+        return;
+    }
     let bar = BAR.lock().unwrap_or_else(PoisonError::into_inner).clone();
     match bar {
         Some(bar) => bar.suspend(write),
@@ -181,11 +222,41 @@ fn is_live(stream: &impl IsTerminal) -> bool {
 
 /// Whether standard output is a terminal that shows colours.
 pub fn stdout_has_colour() -> bool {
-    is_live(&io::stdout()) && wants_colour()
+    has_colour(&io::stdout())
 }
 
-fn wants_colour() -> bool {
-    env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+/// When colours are used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Colour {
+    /// On terminals, unless the environment says otherwise.
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+static COLOUR: OnceLock<Colour> = OnceLock::new();
+
+/// Says when colours are used. The first one to say so is heard.
+pub(crate) fn set_colour(colour: Colour) {
+    let _ = COLOUR.set(colour);
+}
+
+/// Each stream is judged by itself, as <https://no-color.org> and <https://bixense.com/clicolors> have it.
+fn has_colour(stream: &impl IsTerminal) -> bool {
+    let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0");
+    match COLOUR.get().copied().unwrap_or_default() {
+        Colour::Always => true,
+        Colour::Never => false,
+        Colour::Auto if env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) => false,
+        Colour::Auto => is_set("CLICOLOR_FORCE") || is_live(stream),
+    }
+}
+
+/// How many columns standard error has.
+pub(crate) fn width() -> usize {
+    let size = rustix::termios::tcgetwinsize(io::stderr()).ok();
+    size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(80)
 }
 
 /// Whether the locale has more than ASCII, as the C library decides it.

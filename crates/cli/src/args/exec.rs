@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::Args;
 
-use super::{InputArgs, RecordArgs};
+use super::{InputArgs, RecordArgs, ShowArgs};
 
 const USAGE: &str = "taskloom exec [OPTIONS] [::: INPUT...]... -- COMMAND [ARG...]";
 
@@ -114,6 +114,8 @@ pub(crate) struct OutputArgs {
     /// Say nothing but what goes wrong
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) show: ShowArgs,
     /// Print events as JSON Lines; what commands print is in them
     #[arg(long)]
     pub(crate) json: bool,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{InputArgs, RecordArgs};
+use super::{InputArgs, RecordArgs, ShowArgs};
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
@@ -35,6 +35,8 @@ pub(crate) struct RunArgs {
     /// Say nothing but what goes wrong
     #[arg(short, long, help_heading = "Output")]
     pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) show: ShowArgs,
     /// Print events as JSON Lines in place of bare results
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,

@@ -85,7 +85,7 @@ impl Plan {
         }
         let faulty = feed.check(|text| Subject::of(text).map(drop))?;
         let output = &args.output;
-        let show = Show { json: output.json, quiet: output.quiet, output: output.output.clone(), force: output.force };
+        let show = output.show.show(output.json, output.quiet, &output.output, output.force);
         if let Some(faulty) = faulty {
             let total = show.json.then_some(feed.total.unwrap_or(0));
             let stop = faulty.stop_or_skip("exec", "no command was started");

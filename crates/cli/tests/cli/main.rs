@@ -11,3 +11,4 @@ mod record;
 mod refusals;
 mod running;
 mod signals;
+mod terminal;

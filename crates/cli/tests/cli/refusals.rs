@@ -102,7 +102,7 @@ fn values_that_make_no_sense_are_wrong_usage() {
     run("run spin --range 3").code(2).says("write it as `0..100` (100 not included) or `1..=100`");
     run("run spin -i - --lines -").code(2).says("standard input can be read only once");
     run("run spin --wrokers 3").code(2).says("--workers");
-    run("").code(2).says("Usage: taskloom <COMMAND>");
+    run("").code(2).says("Usage: taskloom [OPTIONS] <COMMAND>");
 }
 
 #[test]
