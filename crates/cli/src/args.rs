@@ -1,5 +1,6 @@
 //! What was typed: parsing only. Whether it makes sense is [`Plan`](crate::plan::Plan)'s question.
 
+mod about;
 mod exec;
 mod inputs;
 mod record;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::terminal::Colour;
 
 pub(crate) use self::{
+    about::{CompletionsArgs, DoctorArgs, ManArgs},
     exec::{ExecArgs, LimitArgs},
     inputs::{InputArgs, OnBadInput},
     record::RecordArgs,
@@ -27,15 +29,8 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
     /// When to use colours
-    #[arg(
-        long,
-        global = true,
-        value_enum,
-        default_value_t,
-        value_name = "auto|always|never",
-        hide_possible_values = true
-    )]
-    pub(crate) color: Colour,
+    #[arg(long, global = true, value_enum, value_name = "auto|always|never", hide_possible_values = true)]
+    pub(crate) color: Option<Colour>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -48,6 +43,12 @@ pub(crate) enum Command {
     Exec(Box<ExecArgs>),
     /// List recorded runs, look at them, stop, go on with or delete them
     Runs(RunsArgs),
+    /// Show cores, memory, backends and settings as this program sees them
+    Doctor(DoctorArgs),
+    /// Print completions for a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write one for each command
+    Man(ManArgs),
 }
 
 #[derive(Debug, Args)]

@@ -54,8 +54,11 @@ mod report;
 mod run;
 mod runs;
 
+mod doctor;
 mod glob;
 mod log_setup;
+mod pages;
+mod settings;
 mod shell;
 mod signals;
 mod snippet;
@@ -108,8 +111,8 @@ fn run_typed(words: impl Iterator<Item = OsString>, extras: &[Extra]) -> Result<
     let typed: Vec<OsString> = words.collect();
     let (words, lists) = exec::lists::cut(typed.clone());
     // clap prints its own messages and help, and exits with 2 or 0.
-    let matches = grammar.try_get_matches_from(words).unwrap_or_else(|error| error.exit());
-    terminal::set_colour(matches.get_one("color").copied().unwrap_or_default());
+    let matches = grammar.clone().try_get_matches_from(words).unwrap_or_else(|error| error.exit());
+    terminal::set_colour(matches.get_one("color").copied());
     let (name, of_command) = matches.subcommand().unwrap_or(("", &matches));
     if let Some(extra) = extras.iter().find(|extra| extra.command.get_name() == name) {
         return (extra.run)(of_command);
@@ -120,6 +123,9 @@ fn run_typed(words: impl Iterator<Item = OsString>, extras: &[Extra]) -> Result<
         Command::Tasks(args) => list::run(&args).map(|()| exit::OK),
         Command::Runs(RunsArgs { what: Some(RunsCommand::Resume { run }), .. }) => resumed_run(&run),
         Command::Runs(args) => runs::run(&args).or_else(|stop| or_event(stop, args.json)),
+        Command::Doctor(args) => doctor::run(args.json).map(|()| exit::OK).or_else(|stop| or_event(stop, args.json)),
+        Command::Completions(args) => pages::completions(&args, grammar).map(|()| exit::OK),
+        Command::Man(args) => pages::man(args.dir.as_deref(), grammar).map(|()| exit::OK),
         command => recorded(command, lists, &typed),
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     input::Source,
     program,
     report::Show,
-    values, words,
+    settings, values, words,
 };
 
 /// A run that can begin.
@@ -46,8 +46,8 @@ impl Plan {
                 format!("`{name}` makes a worker's state and cannot be run by name"),
             ));
         }
-        let backend = backend(args.backend.as_deref(), backends())?;
-        let workers = values::workers(args.workers.as_deref())?;
+        let backend = backend(settings::or_set(args.backend.as_deref(), "backend")?.as_deref(), backends())?;
+        let workers = values::workers(settings::or_set(args.workers.as_deref(), "workers")?.as_deref())?;
         let chunk = chunk(&args.chunk)?;
         let mut feed = Feed::new(&args.inputs)?;
         paths_as_json(&feed.sources)?;

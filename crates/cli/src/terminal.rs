@@ -13,7 +13,10 @@ use std::{
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::progress::{ERASE, Far, Line, Progress};
+use crate::{
+    progress::{ERASE, Far, Line, Progress},
+    settings,
+};
 
 /// The bar that is on the screen, if one is: other lines are written above it.
 static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
@@ -238,7 +241,10 @@ pub(crate) enum Colour {
 static COLOUR: OnceLock<Colour> = OnceLock::new();
 
 /// Says when colours are used. The first one to say so is heard.
-pub(crate) fn set_colour(colour: Colour) {
+pub(crate) fn set_colour(typed: Option<Colour>) {
+    // A file that cannot be read is somebody else's to report.
+    let set = || Colour::from_str(&settings::get("color").ok()?.0?, true).ok();
+    let colour = typed.or_else(set).unwrap_or_default();
     let _ = COLOUR.set(colour);
 }
 

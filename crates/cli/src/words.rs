@@ -24,6 +24,16 @@ pub fn three(figure: f64) -> String {
     }
 }
 
+/// `512MiB`, `1.50GiB`.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    match UNITS.into_iter().find(|(_, unit)| bytes >= *unit) {
+        Some((name, unit)) if bytes.is_multiple_of(unit) => format!("{}{name}", bytes / unit),
+        Some((name, unit)) => format!("{}{name}", three(bytes as f64 / unit as f64)),
+        None => format!("{bytes}B"),
+    }
+}
+
 /// `1 input`, `2 inputs`.
 pub fn count(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }

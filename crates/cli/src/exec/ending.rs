@@ -44,8 +44,8 @@ impl Ending {
             }
             Some(EndedBy::Memory(held)) => {
                 let limit = limits.memory.unwrap_or_default();
-                let key = format!("over --memory {}", size(limit));
-                let detail = format!("held {}, {key}: killed", size(held));
+                let key = format!("over --memory {}", words::size(limit));
+                let detail = format!("held {}, {key}: killed", words::size(held));
                 let record = json!({ "message": detail, "limit_bytes": limit, "held_bytes": held });
                 (Status::Memory, Some(trouble(key, detail, record)))
             }
@@ -108,15 +108,6 @@ fn how(status: ExitStatus) -> String {
 /// What was typed, near enough: `5s`, `1m30s`, `250ms`.
 fn exact(time: Duration) -> String {
     if time.subsec_millis() == 0 && time.as_secs() < 60 { format!("{}s", time.as_secs()) } else { words::time(time) }
-}
-
-fn size(bytes: u64) -> String {
-    const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-    match UNITS.into_iter().find(|(_, unit)| bytes >= *unit) {
-        Some((name, unit)) if bytes.is_multiple_of(unit) => format!("{}{name}", bytes / unit),
-        Some((name, unit)) => format!("{}{name}", words::three(bytes as f64 / unit as f64)),
-        None => format!("{bytes}B"),
-    }
 }
 
 /// The word of the retry rules for such an end.

@@ -22,7 +22,7 @@ use crate::{
     plan::{Chunk, backend},
     program,
     report::{Facts, Show},
-    shell,
+    settings, shell,
     values::{self, MaxFail},
     words,
 };
@@ -76,7 +76,7 @@ impl Plan {
                 .help("they are processes of their own: leave `--backend` out"));
         }
         let limits = limits(&args.limits)?;
-        let workers = values::workers(running.workers.as_deref())?;
+        let workers = values::workers(settings::or_set(running.workers.as_deref(), "workers")?.as_deref())?;
         let template = Template::new(&args.command, running.shell);
         let start = start(args, &template)?;
         let mut feed = Feed::new(&args.inputs)?;

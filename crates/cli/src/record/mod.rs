@@ -29,7 +29,7 @@ pub(crate) use self::{
     memory::{Memory, NotKept, Spool},
     retention::{Limits, delete, prune},
 };
-use crate::{Stop, args::RecordArgs, event::Event, exit, feed::Feed, input::Source, utc, words};
+use crate::{Stop, args::RecordArgs, event::Event, exit, feed::Feed, input::Source, settings, utc, words};
 
 /// What is run: what makes successes of two runs comparable.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ pub(crate) fn begin(args: &RecordArgs, feed: &Feed, work: &Work<'_>) -> Result<O
     if let Some(run) = &args.resume {
         return resume(run, feed, work, memory).map(Some);
     }
-    let wanted = args.record.clone().or_else(|| std::env::var("TASKLOOM_RECORD").ok());
+    let wanted = settings::or_set(args.record.as_deref(), "record")?;
     if wanted.as_deref() == Some("none") {
         return Ok(None);
     }

@@ -43,7 +43,7 @@ impl Folder {
         command.args(words).current_dir(&self.0).stdin(Stdio::null());
         command.env_remove("RUST_LOG").env("NO_COLOR", "1").env("LC_ALL", "C");
         // Nothing of the user's own; and a record only where the test is about records.
-        command.env("TASKLOOM_STATE", self.state()).env("TASKLOOM_RECORD", "none");
+        command.env("TASKLOOM_STATE", self.state()).env("XDG_CONFIG_HOME", self.state()).env("TASKLOOM_RECORD", "none");
         command
     }
 

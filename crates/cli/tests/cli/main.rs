@@ -10,5 +10,6 @@ mod listing;
 mod record;
 mod refusals;
 mod running;
+mod settings;
 mod signals;
 mod terminal;
