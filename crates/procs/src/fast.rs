@@ -215,10 +215,17 @@ impl Sender {
         self.producer.lock().unwrap_or_else(PoisonError::into_inner).is_intact()
     }
 
-    /// Writes noise past whatever protocol the ring has.
+    /// Writes noise: as a message, or past whatever protocol the ring has. Not in the middle of a message, whose sender has the
+    /// lock: that may be this thread.
     #[cfg(any(test, feature = "chaos"))]
-    pub(crate) fn scribble(&self, noise: &[u8]) {
-        self.producer.lock().unwrap_or_else(PoisonError::into_inner).scribble(noise);
+    pub(crate) fn garble(&self, noise: &[u8], framed: bool) {
+        let Ok(mut producer) = self.producer.try_lock() else { return };
+        if framed {
+            let _ = producer.push(&[noise]);
+            producer.ring(true);
+        } else {
+            producer.scribble(noise);
+        }
     }
 
     fn has_ended(&self) -> bool {
@@ -456,7 +463,7 @@ mod tests {
         let mut small = Vec::new();
         up.send(b"true", &[], true).unwrap();
         note.note(7, 3);
-        up.scribble(&[0xa5; 3000]);
+        up.garble(&[0xa5; 3000], false);
         assert!(!up.is_intact());
         assert_eq!(up.send(b"behind it", &[], true), Err(Gone));
         assert!(matches!(receiver.try_receive(&mut small), Ok(Came::Small)));

@@ -263,8 +263,7 @@ impl Up {
     #[cfg(feature = "chaos")]
     pub(crate) fn garble(&self, noise: &[u8], framed: bool) {
         match self.fast.get() {
-            Some(fast) if framed => drop(fast.send(noise, &[], true)),
-            Some(fast) => fast.scribble(noise),
+            Some(fast) => fast.garble(noise, framed),
             // If the parent has closed, nobody reads it.
             None => drop(os::socket::write_raw(self.plain.fd(), noise)),
         }
