@@ -247,28 +247,32 @@ impl Shared {
         }
         books.queue.push_back(job);
         drop(books);
-        self.pump();
+        // Nobody has less to do because of it.
+        if self.hand_out().call_back() {
+            self.bell.ring();
+        }
     }
 
-    /// Sends what can be sent, and lets go of workers that have nothing more to do.
+    /// Sends what can be sent, evens out what waits, and lets go of workers that have nothing more to do.
     pub(crate) fn pump(self: &Arc<Self>) {
+        let mut books = self.hand_out();
+        let looked_again = books.look_again;
+        let orders = books.rebalance();
+        let leavers = books.leavers();
+        let rings = books.call_back() | (books.look_again != looked_again);
+        drop(books);
+        carry_out(orders);
+        leavers.iter().for_each(|line| self.dismiss(line));
+        if rings {
+            self.bell.ring();
+        }
+    }
+
+    /// Sends what can be sent. Gives the books, by which nothing more can be.
+    fn hand_out(self: &Arc<Self>) -> MutexGuard<'_, Books> {
         loop {
             let mut books = self.books();
-            let load = books.pick();
-            let Some(load) = load else {
-                let looks_again = books.look_again;
-                let orders = books.rebalance();
-                let leavers = books.leavers();
-                let called_back = books.call_back();
-                let looks_again = books.look_again != looks_again;
-                drop(books);
-                carry_out(orders);
-                leavers.iter().for_each(|line| self.dismiss(line));
-                if called_back || looks_again {
-                    self.bell.ring();
-                }
-                return;
-            };
+            let Some(load) = books.pick() else { return books };
             let wake = std::mem::take(&mut books.asleep);
             drop(books);
             self.transmit(load);

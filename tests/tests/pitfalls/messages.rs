@@ -5,7 +5,7 @@ use std::{fs, process, thread, time::Duration};
 use serde::{Deserialize, Serialize};
 use taskloom::{Event, Handle, State, TaskError, TrySubmitError, task};
 use taskloom_tests::{
-    harness::{Procs, Setup},
+    harness::{PlainProcs, Procs, Setup},
     journal::Events,
     misdeeds,
     scratch::{Gate, Scratch, eventually},
@@ -168,7 +168,7 @@ fn sends(nonsense: Nonsense, gate: Gate) -> u64 {
 }
 
 pub(crate) fn p15_undecodable_replies_and_absurd_lengths() {
-    let (scratch, pool) = (Scratch::new(), Setup::workers(2).build::<Procs>());
+    let (scratch, pool) = (Scratch::new(), Setup::workers(2).build::<PlainProcs>());
     let all = [
         Nonsense::Short,
         Nonsense::AbsurdPacket,

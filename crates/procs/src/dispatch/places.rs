@@ -11,7 +11,7 @@ use crate::{
 impl Books {
     /// Has workers come back that left because there was no work; whether any has to be started for that.
     pub(crate) fn call_back(&mut self) -> bool {
-        if !self.is_open() {
+        if !self.is_open() || self.queue.is_empty() {
             return false;
         }
         let coming = |lane: &&Lane| {

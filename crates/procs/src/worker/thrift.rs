@@ -35,7 +35,7 @@ impl Thrift {
         Self { watched, most, told: held, looked: Instant::now(), leaving: false }
     }
 
-    /// A message of so many bytes has come: with the arguments of all its tasks.
+    /// A message of so many bytes has come: with the arguments of several tasks.
     pub(super) fn receive(&mut self, bytes: usize, tell: impl FnOnce(Rare)) {
         if self.watched && bytes as u64 > CHANGE {
             self.told = Self::held();
