@@ -122,7 +122,9 @@ fn narrow_terminals_get_one_line_all_the_same() {
         screen.press_ctrl_c();
         until("it hears", || screen.text().contains("Stop"));
         screen.press_ctrl_c();
-        assert_eq!(screen.ends().0, Some(130));
+        let (code, text, _) = screen.ends();
+        assert_eq!(code, Some(130));
+        assert!(!text.contains("Runni"), "{columns}: what `^C` pushed away is left:\n{text}");
     }
 }
 

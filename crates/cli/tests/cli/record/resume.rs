@@ -112,6 +112,7 @@ fn a_run_that_was_killed_can_be_gone_on_with() {
         let mut out = OpenOptions::new().append(true).open(folder.path().join("out")).unwrap();
         out.write_all(b"7").unwrap();
         folder.recorded(&format!("runs resume {id}")).code(0).says(" done before");
+        assert_eq!(lines(&folder, "resumed").len(), 1, "what is added does not hang on the torn line");
         assert_eq!(results(&folder), (0..80).collect::<Vec<_>>(), "{options}");
     }
 }
