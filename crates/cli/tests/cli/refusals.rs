@@ -151,6 +151,7 @@ fn a_backend_that_cannot_start_here_is_unavailable() {
     let output = Command::new("sh")
         .args(["-c", &format!("ulimit -n 8; exec {program} run sleep_ms --range 0..3 -b procs -j 2")])
         .current_dir(folder.path())
+        .env("TASKLOOM_RECORD", "none")
         .output()
         .expect("a shell");
     Ran::of("with 8 descriptors", output).code(69).no_results().says("error: backend `procs` cannot start\n  reason: ");

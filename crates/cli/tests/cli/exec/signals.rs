@@ -161,7 +161,12 @@ fn what_was_ignored_at_the_start_stays_ignored() {
     let program = env!("CARGO_BIN_EXE_taskloom");
     let line =
         format!("trap '' HUP; exec {program} exec -q ::: a -- sh -c 'kill -HUP $PPID; sleep 0.2; echo survived'");
-    let output = Command::new("sh").args(["-c", &line]).current_dir(folder.path()).output().unwrap();
+    let output = Command::new("sh")
+        .args(["-c", &line])
+        .current_dir(folder.path())
+        .env("TASKLOOM_RECORD", "none")
+        .output()
+        .unwrap();
     assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), &b"survived\n"[..]));
 }
 
@@ -170,7 +175,10 @@ fn ends_are_seen_where_they_were_ignored() {
     let folder = Folder::new();
     let words = ["exec", "-q", ":::", "3", "--", "sh", "-c", "exit $0"];
     let mut env = Command::new("env");
-    env.args(["--ignore-signal=CHLD", env!("CARGO_BIN_EXE_taskloom")]).args(words).current_dir(folder.path());
+    env.args(["--ignore-signal=CHLD", env!("CARGO_BIN_EXE_taskloom")])
+        .args(words)
+        .current_dir(folder.path())
+        .env("TASKLOOM_RECORD", "none");
     let output = env.output().unwrap();
     assert_eq!(output.status.code(), Some(100));
     assert!(String::from_utf8_lossy(&output.stderr).contains("exit code 3"), "{output:?}");
