@@ -2,8 +2,8 @@
 //!
 //! To sleep and be woken takes two system calls and, on a machine at rest, some tens of microseconds; what is waited for
 //! often comes sooner. But whoever looks uses a processor that somebody else may need, perhaps the one who is waited for. So nobody
-//! looks for longer than [`LONGEST`]; after looking in vain the next waits go to sleep at once, twice as many each time, and after
-//! one in which somebody else got the processor, the most. It is not given away by yielding: who sleeps is woken in time, who
+//! looks for longer than [`LONGEST`]; after looking in vain the next waits go to sleep at once, twice as many each time, and so
+//! after a look in which somebody else got the processor. It is not given away by yielding: who sleeps is woken in time, who
 //! yields waits until the others have used up theirs.
 
 use std::{
@@ -26,18 +26,31 @@ const LOOKS: u32 = 16;
 const MOST_PASSED: u32 = 255;
 
 /// Whether it pays to look, at one place where threads wait.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Spin {
+    longest: Duration,
     /// Waits to come that go to sleep at once.
     to_pass: AtomicU32,
     /// How many did when it last was in vain.
     passed: AtomicU32,
 }
 
+impl Default for Spin {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Spin {
     /// One that has not looked yet.
     pub fn new() -> Self {
-        Self::default()
+        Self::lasting(LONGEST)
+    }
+
+    /// One that looks for so long at most: where who is waited for may have to be woken first, a look that ends before that
+    /// would be in vain for ever, for the other side falls asleep just as often.
+    pub fn lasting(longest: Duration) -> Self {
+        Self { longest, to_pass: AtomicU32::new(0), passed: AtomicU32::new(0) }
     }
 
     /// Whether the next wait is to look first. Counts as that wait.
@@ -61,7 +74,7 @@ impl Spin {
             });
             let now = Instant::now();
             if now - before > INTERRUPTED {
-                self.pass(MOST_PASSED);
+                self.pass(self.passed.load(Ordering::Relaxed) * 2 + 1);
                 return seen;
             }
             if seen {
@@ -69,7 +82,7 @@ impl Spin {
                 self.passed.store(self.passed.load(Ordering::Relaxed) * 3 / 4, Ordering::Relaxed);
                 return true;
             }
-            if now - start > LONGEST {
+            if now - start > self.longest {
                 self.pass(self.passed.load(Ordering::Relaxed) * 2 + 1);
                 return false;
             }

@@ -136,8 +136,10 @@ pub(crate) struct Shared {
     last: Mutex<Option<Arc<Vital>>>,
 }
 
+/// How long a caller that waits hears workers itself: one of them may have to wake up first.
+const ATTENTION: Duration = Duration::from_micros(80);
+
 /// Workers that can be heard by whoever waits for a task.
-#[derive(Default)]
 struct Crowd {
     hearings: Vec<Arc<Hearing>>,
     spin: Spin,
@@ -157,7 +159,7 @@ impl Shared {
             original: Original::new()?,
             books: Mutex::new(books),
             changed: Condvar::new(),
-            crowd: Mutex::default(),
+            crowd: Mutex::new(Crowd { hearings: Vec::new(), spin: Spin::lasting(ATTENTION) }),
             bell: Bell::new()?,
             supervisor: Mutex::default(),
             last: Mutex::default(),
