@@ -294,32 +294,53 @@ impl<T: Task, S: Items<T>> Node<T, S> {
             extra.finished = Some(finished.clone());
             hub.emit(|| Event::Finished(finished));
         }
-        self.leave_queue(counted, weight);
-        hub.done(1);
         let over = match outcome {
             Outcome::Read(outcome) => Stage::Done(outcome),
             Outcome::Unread(parcel) => Stage::Arrived(parcel),
         };
         let old = std::mem::replace(&mut this.stage, over);
-        state.open -= 1;
-        if state.open == 0 {
-            state.ended = state.begun.map(|_| Instant::now());
-        }
-        let cargo = if state.open == 0 { state.cargo.take() } else { None };
-        let waiters = std::mem::take(&mut state.waiters);
+        let (cargo, waiters) = self.count_out(state, 1, usize::from(counted), weight);
         drop(cell);
         if !matches!(old, Stage::Sent | Stage::Running) || overruled.is_some() {
             panic::dispose((old, overruled));
         }
         drop(cargo);
         unsent.into_iter().for_each(crate::notifier::call);
+        self.tell(waiters, &[item]);
+        if unread { announced } else { Next::Ended }
+    }
+
+    /// Items have come to their end, under the lock: so many, of which some still counted as queued, with so many bytes. Gives
+    /// what is to be dropped and woken without it.
+    fn count_out(
+        &self,
+        cell: &mut Cell<S>,
+        items: usize,
+        queued: usize,
+        bytes: usize,
+    ) -> (Option<Arc<Cargo>>, Waiters) {
+        let hub = &self.head.core.hub;
+        if queued > 0 {
+            hub.leave_queue(queued, bytes);
+        }
+        hub.done(items);
+        cell.open -= items as u32;
+        let waiters = if items == 0 { Waiters::default() } else { std::mem::take(&mut cell.waiters) };
+        if cell.open > 0 {
+            return (None, waiters);
+        }
+        cell.ended = cell.begun.map(|_| Instant::now());
+        (cell.cargo.take(), waiters)
+    }
+
+    /// Tells those who wait that these items have come to their end.
+    fn tell(&self, waiters: Waiters, ended: &[u32]) {
         for waker in waiters {
             park::wake(waker, |waker| self.wake(waker));
         }
         if let Some((inbox, chunk)) = &self.head.inbox {
-            inbox.push(*chunk, item);
+            inbox.push_all(*chunk, ended);
         }
-        if unread { announced } else { Next::Ended }
     }
 
     /// Wakes whoever waits otherwise than by a thread that sleeps: an executor's waker is the user's code.
@@ -587,23 +608,10 @@ impl<T: Task, S: Items<T>> Work for Node<T, S> {
             }
             ended.push(item);
         }
-        // Under the lock, as in `finish`.
-        let hub = &self.head.core.hub;
-        if left_queue > 0 {
-            hub.leave_queue(left_queue, bytes);
-        }
-        hub.done(ended.len());
-        cell.open -= ended.len() as u32;
-        let cargo = if cell.open == 0 { cell.cargo.take() } else { None };
-        let waiters = if ended.is_empty() { Waiters::default() } else { std::mem::take(&mut cell.waiters) };
+        let (cargo, waiters) = self.count_out(cell, ended.len(), left_queue, bytes);
         drop(guard);
         drop(cargo);
-        for waker in waiters {
-            park::wake(waker, |waker| self.wake(waker));
-        }
-        if let Some((inbox, chunk)) = &self.head.inbox {
-            inbox.push_all(*chunk, &ended);
-        }
+        self.tell(waiters, &ended);
         let work = self.clone() as Arc<dyn Work>;
         for (item, output, took) in rest {
             let reply = Reply { outcome: Ok(output), metrics: Metrics::default(), took, began_on: Some(worker) };

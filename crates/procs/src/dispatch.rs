@@ -99,6 +99,8 @@ impl Kill {
 pub(crate) struct Load {
     pub(crate) line: Arc<Line>,
     pub(crate) jobs: Vec<(u64, Job)>,
+    /// Their bytes on the channel, about.
+    bytes: usize,
     /// Jobs that were over before they were sent: to be dropped without a lock.
     pub(crate) over: Vec<Job>,
 }
@@ -107,7 +109,7 @@ impl Load {
     /// Whether sending it may take until the worker reads. What is more than a worker's [`Capacity`](crate::lane::Capacity)
     /// goes to one that has read everything, so that one packet finds room.
     pub(crate) fn is_large(&self) -> bool {
-        self.jobs.iter().map(|(_, job)| weight(job)).sum::<usize>() > PART
+        self.bytes > PART
     }
 }
 
@@ -212,7 +214,7 @@ impl Books {
             duty.idle_since = None;
             duty.will_read(*first, bytes);
         }
-        (!jobs.is_empty() || !over.is_empty()).then_some(Load { line, jobs, over })
+        (!jobs.is_empty() || !over.is_empty()).then_some(Load { line, jobs, bytes, over })
     }
 
     /// A load has left, or its worker is dead.

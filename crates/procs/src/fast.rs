@@ -15,7 +15,6 @@
 use std::{
     fs::File,
     io,
-    os::fd::AsRawFd,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -95,11 +94,6 @@ impl Rings {
     fn ring(&self, way: Way) -> Ring {
         Ring { mapping: self.mapping.clone(), way }
     }
-}
-
-/// The file's number, by which the worker finds it.
-pub(crate) fn number(file: &File) -> i32 {
-    file.as_raw_fd()
 }
 
 /// One direction's part of the memory.

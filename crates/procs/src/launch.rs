@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::{self, Read},
     os::{
-        fd::{AsFd, OwnedFd, RawFd},
+        fd::{AsFd, AsRawFd, OwnedFd, RawFd},
         unix::process::CommandExt,
     },
     process::{Command, Stdio},
@@ -19,7 +19,7 @@ use crate::{
     capture::Capture,
     chaos::{self, Point},
     entry::{self, Calling, Ticket},
-    fast::{self, Rings},
+    fast::Rings,
     line::{Down, Line, Output, Vital},
     message::Message,
     os::{self, process::Child},
@@ -227,7 +227,7 @@ fn terms(shared: &Shared, vital: &Vital, probe: Option<&Probe>, rings: Option<&F
         captured: settings.capture_output,
         probe: probe.map(Probe::numbers),
         recycle_above: settings.recycle_above.or(settings.memory_limit.map(|limit| limit / 2)),
-        rings: rings.map(fast::number),
+        rings: rings.map(AsRawFd::as_raw_fd),
         init: shared
             .config
             .init

@@ -338,9 +338,12 @@ impl Reader<'_> {
                     // Whatever of the same job follows it in the same way goes with it.
                     let mut run = vec![(output, took)];
                     let mut last = item;
-                    while let Some((_, Record::Next { took, output, .. })) = records.next_if(
-                        |(_, next)| matches!(next, Record::Next { token: t, item: i, .. } if (*t, *i) == (token, last + 1)),
-                    ) {
+                    let goes_on = |last: u32| {
+                        move |(_, next): &(usize, Record<'_>)| {
+                            matches!(next, Record::Next { .. }) && next.is_end_of((token, last + 1))
+                        }
+                    };
+                    while let Some((_, Record::Next { took, output, .. })) = records.next_if(goes_on(last)) {
                         run.push((output, took));
                         last += 1;
                     }
@@ -397,16 +400,15 @@ impl Reader<'_> {
         }
     }
 
-    /// Does what a record, which has been booked, means for its job. Gives the item whose start is not worth telling by itself, as
-    /// its end is the next record.
+    /// Does what a record, which has been booked, means for its job. Whether that is left to the next record: the end of the item
+    /// that begins here.
     fn follow(&mut self, record: Record<'_>, next: Option<&Record<'_>>, began_on: Option<u32>) -> bool {
         match record {
             Record::Started { token, item } => {
-                let is_over = matches!(next, Some(&(Record::Done { token: t, item: i, .. } | Record::Next { token: t, item: i, .. })) if (t, i) == (token, item));
+                let is_over = next.is_some_and(|next| next.is_end_of((token, item)));
                 if is_over && self.job(token).is_some_and(|job| job.is_plain()) {
                     return true;
                 }
-
                 let worker = self.line.worker();
                 if let Some(job) = self.job(token) {
                     job.started(item, worker);
@@ -506,8 +508,7 @@ impl Reader<'_> {
 
     /// The worker is dead, and everything it said has been heard.
     fn settle(mut self, exit: &Exit) {
-        let line = self.line.clone();
-        let vital = &line.vital;
+        let vital = &self.line.vital;
         chaos::on(Point::Settle, vital);
         let stderr = vital.last_lines();
         let mut death = death(vital, exit);

@@ -358,6 +358,14 @@ impl<'a> Record<'a> {
         }
     }
 
+    /// Whether it says that this item is done.
+    pub(crate) fn is_end_of(&self, of: (u64, u32)) -> bool {
+        match *self {
+            Self::Done { token, item, .. } | Self::Next { token, item, .. } => (token, item) == of,
+            _ => false,
+        }
+    }
+
     /// Reads a whole message. Its bodies go into the records.
     pub(crate) fn read_all(bytes: &'a [u8], bodies: Vec<Blob>) -> Result<Vec<Self>, CodecFault> {
         let mut records = Vec::new();

@@ -3,9 +3,9 @@
 use std::{
     ffi::OsStr,
     fs,
-    io::Write,
+    io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
@@ -72,6 +72,13 @@ impl Folder {
 
     pub(crate) fn run(&self, words: &str) -> Ran {
         Ran::of(words, self.command(words).output().expect("it starts"))
+    }
+
+    /// What a shell makes of a line, here. Nothing is recorded.
+    pub(crate) fn shell(&self, line: &str) -> Ran {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", line]).current_dir(self.path()).env("TASKLOOM_RECORD", "none");
+        Ran::of(line, shell.output().expect("a shell"))
     }
 
     /// `exec` with these options, this command behind them, and nothing on standard input.
@@ -166,6 +173,19 @@ impl Ran {
         lines.sort_unstable();
         lines
     }
+}
+
+/// Whoever writes inputs, one after the other, gets the result of each while the input is still open.
+pub(crate) fn answers_as_it_is_asked(mut child: Child) {
+    let mut input = child.stdin.take().unwrap();
+    let mut results = BufReader::new(child.stdout.take().unwrap()).lines();
+    for n in 1..4 {
+        writeln!(input, "{n}").unwrap();
+        // Would wait for ever if results waited for the end of the input.
+        assert_eq!(results.next().unwrap().unwrap(), n.to_string());
+    }
+    drop(input);
+    assert!(child.wait().unwrap().success());
 }
 
 /// Sends a signal by its name.

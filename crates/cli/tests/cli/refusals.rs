@@ -4,7 +4,7 @@ use std::{
     ffi::OsStr,
     io::Write,
     os::unix::{ffi::OsStrExt, fs::symlink},
-    process::{Command, Stdio},
+    process::Stdio,
 };
 
 use crate::harness::{Folder, Ran, run};
@@ -148,11 +148,9 @@ fn a_backend_that_cannot_start_here_is_unavailable() {
     // Too few descriptors for a channel to a worker.
     let folder = Folder::new();
     let program = env!("CARGO_BIN_EXE_taskloom");
-    let output = Command::new("sh")
-        .args(["-c", &format!("ulimit -n 8; exec {program} run sleep_ms --range 0..3 -b procs -j 2")])
-        .current_dir(folder.path())
-        .env("TASKLOOM_RECORD", "none")
-        .output()
-        .expect("a shell");
-    Ran::of("with 8 descriptors", output).code(69).no_results().says("error: backend `procs` cannot start\n  reason: ");
+    folder
+        .shell(&format!("ulimit -n 8; exec {program} run sleep_ms --range 0..3 -b procs -j 2"))
+        .code(69)
+        .no_results()
+        .says("error: backend `procs` cannot start\n  reason: ");
 }

@@ -1,11 +1,8 @@
 //! `run`, when all goes well.
 
-use std::{
-    io::{BufRead, BufReader, Write},
-    process::Stdio,
-};
+use std::process::Stdio;
 
-use crate::harness::{Folder, run};
+use crate::harness::{Folder, answers_as_it_is_asked, run};
 
 const BACKENDS: [&str; 3] = ["inline", "threads", "procs"];
 
@@ -103,21 +100,13 @@ fn a_task_without_arguments_needs_no_input() {
 fn results_come_while_the_input_is_still_open() {
     for order in ["", "-k"] {
         let folder = Folder::new();
-        let mut child = folder
+        let child = folder
             .command(&format!("run sleep_ms -i - {order}"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .expect("it starts");
-        let mut input = child.stdin.take().unwrap();
-        let mut results = BufReader::new(child.stdout.take().unwrap()).lines();
-        for n in 1..4 {
-            writeln!(input, "{n}").unwrap();
-            // Would wait for ever if results waited for the end of the input.
-            assert_eq!(results.next().unwrap().unwrap(), n.to_string());
-        }
-        drop(input);
-        assert!(child.wait().unwrap().success());
+        answers_as_it_is_asked(child);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     ffi::CStr,
+    fmt::Display,
     fs::File,
     io,
     os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
@@ -34,6 +35,17 @@ pub(crate) fn in_memory(shown_as: &CStr) -> io::Result<File> {
 /// A file that has no name and lies in memory, and can be sealed.
 pub(crate) fn in_memory_sealable(shown_as: &CStr) -> io::Result<File> {
     memory_file(shown_as, libc::MFD_ALLOW_SEALING)
+}
+
+/// From now on what these seals forbid is not possible, to anybody.
+pub(crate) fn seal(file: &File, seals: libc::c_int) -> io::Result<()> {
+    // SAFETY: takes numbers only.
+    checked(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) }).map(drop)
+}
+
+/// Where the file is found that another process has open under this number.
+pub(crate) fn path_in(process: u32, fd: impl Display) -> String {
+    format!("/proc/{process}/fd/{fd}")
 }
 
 fn memory_file(shown_as: &CStr, flags: libc::c_uint) -> io::Result<File> {

@@ -23,8 +23,7 @@ pub(crate) fn create(size: usize) -> io::Result<File> {
     let file = files::in_memory_sealable(c"taskloom-rings")?;
     file.set_len(size as u64)?;
     let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
-    // SAFETY: takes numbers only.
-    checked(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) })?;
+    files::seal(&file, seals)?;
     Ok(file)
 }
 
@@ -33,7 +32,7 @@ pub(crate) fn create(size: usize) -> io::Result<File> {
 /// # Errors
 /// If the system does not allow it, or the file has not this size.
 pub(crate) fn open_of(process: u32, fd: RawFd, size: usize) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).write(true).open(format!("/proc/{process}/fd/{fd}"))?;
+    let file = OpenOptions::new().read(true).write(true).open(files::path_in(process, fd))?;
     if file.metadata()?.size() == size as u64 {
         Ok(file)
     } else {

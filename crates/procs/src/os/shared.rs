@@ -6,15 +6,12 @@
 use std::{
     fs::File,
     io::{self, Write},
-    os::{
-        fd::{AsRawFd, FromRawFd, OwnedFd},
-        unix::fs::MetadataExt,
-    },
+    os::{fd::AsRawFd, unix::fs::MetadataExt},
     ptr::NonNull,
     slice,
 };
 
-use super::checked;
+use super::{checked, files};
 
 const SEALS: libc::c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE | libc::F_SEAL_SEAL;
 
@@ -37,16 +34,11 @@ pub(crate) struct Sealed {
 impl Sealed {
     /// Copies the bytes. No process can change them from then on.
     pub(crate) fn filled(bytes: &[u8]) -> io::Result<Self> {
-        let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
-        // SAFETY: the name ends with a zero and outlives the call, which copies it.
-        let fd = checked(unsafe { libc::memfd_create(c"taskloom-blob".as_ptr(), flags) })?;
-        // SAFETY: the descriptor was made just now, and nobody else knows it.
-        let mut file = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
+        let mut file = files::in_memory_sealable(c"taskloom-blob")?;
         file.write_all(bytes)?;
-        // SAFETY: takes numbers only.
-        checked(unsafe { libc::fcntl(fd, libc::F_ADD_SEALS, SEALS) })?;
-        let inode = file.metadata()?.ino();
-        let place = Place { pid: std::process::id(), fd: fd as u32, inode, length: bytes.len() as u64 };
+        files::seal(&file, SEALS)?;
+        let (fd, inode) = (file.as_raw_fd() as u32, file.metadata()?.ino());
+        let place = Place { pid: std::process::id(), fd, inode, length: bytes.len() as u64 };
         Ok(Self { file, place })
     }
 
@@ -75,7 +67,7 @@ impl Mapped {
     /// # Errors
     /// If it is not there any more, or may not be looked at, or could still change.
     pub(crate) fn at(place: Place) -> io::Result<Self> {
-        let file = File::open(format!("/proc/{}/fd/{}", place.pid, place.fd))?;
+        let file = File::open(files::path_in(place.pid, place.fd))?;
         let found = file.metadata()?;
         if (found.ino(), found.len()) != (place.inode, place.length) || place.length == 0 {
             return Err(io::Error::new(io::ErrorKind::NotFound, "it is not there any more"));

@@ -43,9 +43,8 @@ impl Run {
     }
 
     /// As new, for the next item.
-    pub(super) fn renew(&mut self) -> bool {
+    pub(super) fn renew(&mut self) {
         *self.cancelled.get_mut() = false;
-        true
     }
 }
 

@@ -131,9 +131,10 @@ impl Runner<'_> {
     /// Runs an item, unless it has been recalled.
     fn run_item(&mut self, batch: &mut Batch, item: u32, down: &Down) -> bool {
         let token = batch.token();
-        // Unless a task has kept a token of the last one.
-        if !Arc::get_mut(&mut self.run).is_some_and(Run::renew) {
-            self.run = Run::new(self.up.clone());
+        match Arc::get_mut(&mut self.run) {
+            Some(run) => run.renew(),
+            // A task has kept a token of the last one.
+            None => self.run = Run::new(self.up.clone()),
         }
         let run = self.run.clone();
         if !self.gate.claim(token, item, &run) {

@@ -26,13 +26,7 @@ fn the_line_that_runs_one_input_again_does_so() {
     let ran = folder.exec("-q ::: a 'b", &["sh", "-c", "echo \"$0\"; kill -SEGV $$"]).code(100);
     let again = ran.err.lines().filter_map(|line| line.trim().strip_prefix("again, alone: taskloom ")).nth(1).unwrap();
     let line = format!("{} {again}", env!("CARGO_BIN_EXE_taskloom"));
-    let output = std::process::Command::new("sh")
-        .args(["-c", &line])
-        .current_dir(folder.path())
-        .env("TASKLOOM_RECORD", "none")
-        .output()
-        .unwrap();
-    let repeated = Ran::of(&line, output).code(100);
+    let repeated = folder.shell(&line).code(100);
     let input = if again.contains("--only 1") { "a\n" } else { "'b\n" };
     assert_eq!(repeated.out, input);
 }

@@ -1,12 +1,8 @@
 //! Where inputs come from, and what placeholders make of them.
 
-use std::{
-    ffi::OsStr,
-    io::{BufRead, BufReader, Write},
-    os::unix::ffi::OsStrExt,
-};
+use std::{ffi::OsStr, io::Write, os::unix::ffi::OsStrExt};
 
-use crate::harness::{Folder, exec};
+use crate::harness::{Folder, answers_as_it_is_asked, exec};
 
 /// Prints its arguments, each in brackets.
 const BRACKETS: [&str; 4] = ["printf", "[%s]", "", "{}"];
@@ -122,16 +118,8 @@ fn some_inputs_keep_their_numbers() {
 fn results_come_while_the_input_is_still_open() {
     for order in ["", "-k"] {
         let folder = Folder::new();
-        let mut child = folder.exec_command(&format!("--lines - {order}"), &["echo"]).spawn().unwrap();
-        let mut input = child.stdin.take().unwrap();
-        let mut results = BufReader::new(child.stdout.take().unwrap()).lines();
-        for n in 1..4 {
-            writeln!(input, "{n}").unwrap();
-            // Would wait for ever if results waited for the end of the input.
-            assert_eq!(results.next().unwrap().unwrap(), n.to_string());
-        }
-        drop(input);
-        assert!(child.wait().unwrap().success());
+        let child = folder.exec_command(&format!("--lines - {order}"), &["echo"]).spawn().unwrap();
+        answers_as_it_is_asked(child);
     }
 }
 

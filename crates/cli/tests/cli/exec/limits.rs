@@ -104,12 +104,6 @@ fn without_room_for_more_processes_it_waits_for_those_that_run() {
     let folder = Folder::new();
     let program = env!("CARGO_BIN_EXE_taskloom");
     let line = format!("ulimit -n 20; exec {program} exec -q -k -j 50 --range 0..100 -- sh -c 'sleep 0.01; echo $0'");
-    let output = std::process::Command::new("sh")
-        .args(["-c", &line])
-        .current_dir(folder.path())
-        .env("TASKLOOM_RECORD", "none")
-        .output()
-        .unwrap();
-    let ran = crate::harness::Ran::of("with 20 descriptors", output).code(0).says_exactly("");
+    let ran = folder.shell(&line).code(0).says_exactly("");
     assert_eq!(ran.out, (0..100).map(|n| format!("{n}\n")).collect::<String>());
 }

@@ -89,13 +89,5 @@ fn without_a_place_for_output_nothing_starts() {
 fn without_descriptors_of_its_own_it_says_so() {
     let folder = Folder::new();
     let line = format!("ulimit -n 4; exec {} exec -q ::: a -- true", env!("CARGO_BIN_EXE_taskloom"));
-    let output = std::process::Command::new("sh")
-        .args(["-c", &line])
-        .current_dir(folder.path())
-        .env("TASKLOOM_RECORD", "none")
-        .output()
-        .unwrap();
-    crate::harness::Ran::of("with 4 descriptors", output)
-        .code(1)
-        .says("error: cannot wait for anything: Too many open files");
+    folder.shell(&line).code(1).says("error: cannot wait for anything: Too many open files");
 }
