@@ -12,6 +12,7 @@
 
 mod bytes;
 mod compare;
+mod counter;
 mod faults;
 mod growth;
 mod idle;
@@ -94,6 +95,7 @@ impl Measure {
 }
 
 fn main() -> Result<ExitCode> {
+    counter::join_in()?;
     taskloom::init();
     procspawn::init();
     let mut args = std::env::args().skip(1);
@@ -141,7 +143,7 @@ fn part(name: &str, args: &mut impl Iterator<Item = String>) -> Result<ExitCode>
         "--idle" => idle::pool(&word()?, word()?.parse()?),
         "--peer-pending" => procs::peer_pending(word()?.parse()?),
         "--deaths" => faults::die(word()?.parse()?),
-        "--counted" => supervision::counted(&word()?, &word()?, word()?.parse()?),
+        counter::COUNTED => supervision::counted(&word()?, &word()?, word()?.parse()?),
         "--grow" => memory::grow(&word()?, word()?.parse()?),
         "--pong" => pingpong::pong(&word()?),
         "--echo" => pingpong::echo(),

@@ -11,7 +11,7 @@ pub(crate) fn block_all() {
     let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
     // SAFETY: `set` is ours.
     unsafe { libc::sigfillset(&raw mut set) };
-    for fault in [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGRTMAX()] {
+    for fault in [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, parent_has_died()] {
         // SAFETY: `set` is ours, and the signals exist.
         unsafe { libc::sigdelset(&raw mut set, fault) };
     }
@@ -28,9 +28,14 @@ pub(crate) fn die_with_parent() -> io::Result<()> {
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = on_parent_death as *const () as libc::sighandler_t;
     // SAFETY: `action` is ours and holds a handler of the signature that it says, without flags.
-    checked(unsafe { libc::sigaction(libc::SIGRTMAX(), &raw const action, std::ptr::null_mut()) })?;
+    checked(unsafe { libc::sigaction(parent_has_died(), &raw const action, std::ptr::null_mut()) })?;
     // SAFETY: takes numbers only.
-    checked(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGRTMAX() as libc::c_ulong) }).map(drop)
+    checked(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, parent_has_died() as libc::c_ulong) }).map(drop)
+}
+
+/// The signal for that: one that programs hardly use. Not the very last ones, which emulators keep for themselves.
+fn parent_has_died() -> libc::c_int {
+    libc::SIGRTMAX() - 3
 }
 
 extern "C" fn on_parent_death(_: libc::c_int) {
