@@ -216,12 +216,13 @@ pub fn map_input_panic<H: Harness>() {
     assert!(lines(&file).len() <= 5);
 }
 
-/// Left half way: what has not started never does, nobody waits for what has, and the pool goes on.
+/// Left half way: what has not started never does, nobody waits for what has, and the pool goes on. A map that is told to
+/// cancel the rest does the same, and still gives what has started.
 pub fn map_abandon<H: Harness>() {
     let scratch = Scratch::new();
     for chunk in [1, 4, 100] {
-        for ordered in [true, false] {
-            let name = format!("{chunk} {ordered}");
+        for (ordered, dropped) in [(true, true), (false, true), (true, false), (false, false)] {
+            let name = format!("{chunk} {ordered} {dropped}");
             let pool = Setup::workers(1).build::<H>();
             let (gate, open) = (scratch.gate(&name), scratch.gate(&format!("{name} open")));
             let here = at_once(&pool);
@@ -243,10 +244,22 @@ pub fn map_abandon<H: Harness>() {
             }
             let started = lines(&file).len();
             // Does not wait for the task that is held: the gate is closed.
-            drop(results);
+            let results = if dropped {
+                drop(results);
+                None
+            } else {
+                results.cancel_rest();
+                Some(results)
+            };
             // Nor does the cancelling: what was sent to the busy worker already is taken back.
             eventually("only what runs is open", || pool.open_tasks() == usize::from(!here));
             gate.open();
+            if let Some(results) = results {
+                let (given, cancelled): (Vec<_>, Vec<_>) = results.partition(Result::is_ok);
+                assert!(given.into_iter().map(Result::unwrap).eq((!here).then_some(1)), "{name}");
+                assert!(cancelled.iter().all(|result| matches!(result, Err(TaskError::Cancelled))), "{cancelled:?}");
+                assert_eq!(here, cancelled.is_empty(), "{name}");
+            }
             let known = pool.submit(knows::task(1)).expect("accepted").join().expect("the pool goes on");
             assert_eq!(known.attempt, 1);
             eventually("what runs is done", || pool.open_tasks() == 0);

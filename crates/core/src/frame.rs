@@ -59,7 +59,7 @@ pub(crate) fn write(
         index: head.index + u64::from(items.start),
         attempt,
         pool_seed: hub.settings().seed,
-        measure: hub.measuring(),
+        measure: head.measuring(),
         count: items.len() as u32,
     };
     // Plain numbers: nothing in them can be refused.

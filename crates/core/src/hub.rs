@@ -79,6 +79,11 @@ impl Hub {
         self.0.measuring.load(Ordering::Relaxed)
     }
 
+    /// Whether anybody wants to know what the items of a map cost: no handle tells it, so only readers of events do.
+    pub(crate) fn measuring_maps(&self) -> bool {
+        self.0.notifier.has_readers()
+    }
+
     /// Passes an event on to its readers, if there are any.
     pub fn emit(&self, event: impl FnOnce() -> Event) {
         if self.0.notifier.has_readers() {

@@ -264,6 +264,25 @@ impl<T: Task> Flight<T> {
     }
 }
 
+impl<I: Iterator<Item: IntoTask<M>>, M, B: ?Sized> Map<I, M, B> {
+    /// Pulls no more, and cancels what has not started. What was pulled still gives a result for each input: those that run
+    /// their own, the others [`TaskError::Cancelled`].
+    ///
+    /// ```
+    /// # use taskloom_core::inline;
+    /// let pool = inline::pool().build()?;
+    /// let mut squares = pool.map((1..).map(|n: u64| move || n * n));
+    /// assert_eq!(squares.next().transpose()?, Some(1));
+    /// squares.cancel_rest();
+    /// assert_eq!(squares.filter_map(Result::ok).count(), 0);
+    /// # Ok::<(), taskloom_core::TaskError>(())
+    /// ```
+    pub fn cancel_rest(&mut self) {
+        self.input = None;
+        self.flight.chunks.iter().for_each(|open| open.node.cancel_all());
+    }
+}
+
 impl<I: Iterator<Item: IntoTask<M>>, M, B: ?Sized> Iterator for Map<I, M, B> {
     type Item = Result<OutputOf<I::Item, M>, TaskError>;
 

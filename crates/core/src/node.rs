@@ -284,7 +284,7 @@ impl<T: Task, S: Items<T>> Node<T, S> {
         let announced = if this.extra.is_some() { Next::Unannounced } else { Next::Ended };
         if unread {
             this.extra.iter_mut().for_each(|extra| extra.metrics.bytes_out = metrics.bytes_out);
-        } else if this.extra.is_some() || hub.measuring() {
+        } else if this.extra.is_some() || self.head.measuring() {
             let finished = self.summary(this, item, Finished::error(outcome.error()), metrics, weight);
             let extra = this.extra();
             for callback in std::mem::take(&mut extra.callbacks) {
@@ -480,7 +480,7 @@ impl<T: Task, S: Items<T>> Work for Node<T, S> {
         self.leave_queue(counted, weight);
         self.start_clock(item, attempt);
 
-        let clock = Stopwatch::start(self.head.core.hub.measuring(), worker);
+        let clock = Stopwatch::start(self.head.measuring(), worker);
         let outcome = self.outcome_of(item, attempt, task, cargo.as_deref(), worker);
         let metrics = clock.stop(worker);
         match self.lock_attempt(item, attempt) {

@@ -381,7 +381,8 @@ impl Packer {
             false,
             None,
         );
-        let item = self.item(task, cargo.as_mut().map(|cargo| &mut cargo.payload));
+        let measured = self.core.hub.measuring();
+        let item = self.item(task, cargo.as_mut().map(|cargo| &mut cargo.payload), measured);
         let cargo = cargo.map(Arc::new);
         let node: Arc<Single<T>> = Node::new(head, [item], cargo.clone());
         self.start(node.clone(), cargo);
@@ -390,8 +391,8 @@ impl Packer {
 
     /// An item for a task whose arguments may be encoded already. What of them is not there yet goes
     /// there now, and the task is dropped; unless it is to run here first.
-    fn item<T: Task>(&self, task: T, cargo: Option<&mut Payload>) -> Item<T> {
-        let clocked = self.core.hub.measuring() || self.policy.as_ref().is_some_and(|policy| policy.has_limits());
+    fn item<T: Task>(&self, task: T, cargo: Option<&mut Payload>, measured: bool) -> Item<T> {
+        let clocked = measured || self.policy.as_ref().is_some_and(|policy| policy.has_limits());
         let runs_encoded = self.core.capabilities.encodes || self.core.hub.settings().checked;
         let task = match cargo.filter(|_| runs_encoded) {
             Some(payload) => {
@@ -502,7 +503,7 @@ impl<T: Task> Load<T> {
         }
         self.cargo.ends.push(payload.extent());
         self.items.push(match encoded {
-            Ok(()) => packer.item(task, packer.must_encode().then_some(payload)),
+            Ok(()) => packer.item(task, packer.must_encode().then_some(payload), packer.core.hub.measuring_maps()),
             Err(error) => {
                 panic::dispose(task);
                 Item::refused(error)

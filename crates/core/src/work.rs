@@ -89,10 +89,16 @@ impl Head {
         RunId { id: self.id(item), index, attempt, seed: seed_of(self.core.hub.settings().seed, self.batch, index) }
     }
 
+    /// Whether anybody wants to know what these items cost.
+    pub(crate) fn measuring(&self) -> bool {
+        let hub = &self.core.hub;
+        if self.in_map { hub.measuring_maps() } else { hub.measuring() }
+    }
+
     /// Whether nobody has to know more of a result than that it came.
     pub(crate) fn is_plain(&self) -> bool {
         let settled = |policy: &Arc<Policy>| policy.has_limits() || policy.retry.is_some();
-        !self.core.hub.measuring() && !self.policy.as_ref().is_some_and(settled)
+        !self.measuring() && !self.policy.as_ref().is_some_and(settled)
     }
 
     pub(crate) fn stop_policy(&self) -> Stop {
