@@ -11,10 +11,14 @@ use crate::{
     exit,
     glob::{self, Unreadable},
     input::{Input, Origin, Place, Source, Text, cannot_read},
+    outcome::Brief,
     record::Memory,
     values::Only,
     words,
 };
+
+/// How much of an input is kept while it runs, to be shown if it fails.
+const KEPT: usize = 200;
 
 /// All inputs of a run.
 #[derive(Debug)]
@@ -121,6 +125,15 @@ impl Feed {
         self.sources[origin.source].label(origin.at)
     }
 
+    /// What is remembered of an input while it runs.
+    pub(crate) fn brief(&self, number: u64, input: &Input) -> Brief {
+        let shown = match self.sources[input.origin.source] {
+            Source::Nothing => String::new(),
+            _ => words::shown(&input.text.as_shown(), KEPT),
+        };
+        Brief { number, origin: input.origin, shown, in_bytes: input.text.len(), key: input.key }
+    }
+
     /// An input that cannot be used, for this reason.
     pub(crate) fn bad(&self, input: &Input, fault: JsonFault) -> BadInput {
         BadInput::new(self.label(input.origin), input, fault)
@@ -163,29 +176,26 @@ impl Feed {
     /// Gives each input that is meant with its number, until `take` wants no more.
     pub(crate) fn each(&self, mut take: impl FnMut(u64, Input) -> bool) -> Result<(), Stop> {
         let mut number = 0;
-        let memory = self.memory.get();
-        let spool = memory.and_then(|memory| memory.spool.as_ref());
+        let spool = self.memory.get().and_then(|memory| memory.spool.as_ref());
         for (source, of) in self.sources.iter().enumerate() {
             for input in of.inputs(source, spool)? {
-                let mut input = input?;
+                let input = input?;
                 number += 1;
                 if self.only.is_over(number) {
                     return Ok(());
                 }
-                if self.only.has(number) {
-                    input.key = memory.map(|memory| memory.key(&input.text));
-                    if !take(number, input) {
-                        return Ok(());
-                    }
+                if self.only.has(number) && !take(number, input) {
+                    return Ok(());
                 }
             }
         }
         Ok(())
     }
 
-    /// Whether a run that is gone on with has recorded this input as done.
-    pub(crate) fn was_done(&self, input: &Input) -> bool {
-        self.memory.get().zip(input.key).is_some_and(|(memory, key)| memory.was_done(key))
+    /// Whether a run that is gone on with has recorded this input as done. It gets its key here.
+    pub(crate) fn was_done(&self, input: &mut Input) -> bool {
+        let Some(memory) = self.memory.get() else { return false };
+        memory.was_done(*input.key.insert(memory.key(&input.text)))
     }
 
     /// Why nothing can be run: there is no input.

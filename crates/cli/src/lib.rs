@@ -53,6 +53,7 @@ mod record;
 mod report;
 mod run;
 mod runs;
+mod successes;
 
 mod doctor;
 mod glob;

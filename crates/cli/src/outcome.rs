@@ -33,6 +33,39 @@ pub(crate) struct Done {
     pub(crate) cpu: Option<Duration>,
 }
 
+/// What is remembered of an input until it has its outcome.
+#[derive(Debug)]
+pub(crate) struct Brief {
+    pub(crate) number: u64,
+    pub(crate) origin: Origin,
+    pub(crate) shown: String,
+    pub(crate) in_bytes: usize,
+    pub(crate) key: Option<Key>,
+}
+
+impl Done {
+    /// A task's result, of which nothing else is known.
+    pub(crate) fn of(input: Brief, result: Result<Value, TaskError>) -> Self {
+        let Brief { number, origin, shown, in_bytes, key } = input;
+        Self {
+            number,
+            origin,
+            shown,
+            in_bytes,
+            key,
+            status: Status::of(&result),
+            trouble: result.as_ref().err().map(Trouble::of),
+            result: result.ok(),
+            printed: None,
+            attempt: 1,
+            worker: None,
+            start: None,
+            wall: None,
+            cpu: None,
+        }
+    }
+}
+
 /// Why an input did not succeed.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Trouble {

@@ -8,25 +8,24 @@ use std::{
 
 use crate::{Stop, exit, feed::Feed, input::Input};
 
-/// Reads all sources, one after the other, on a thread of its own: `take` is given each input with its number, until it
-/// wants no more, and `end` how it ended.
-pub(crate) fn start(
-    feed: Arc<Feed>,
-    credits: Arc<Credits>,
-    take: impl FnMut(u64, Input) -> bool + Send + 'static,
-    end: impl FnOnce(Result<(), Stop>) + Send + 'static,
-) -> Result<(), Stop> {
+/// What becomes of inputs.
+pub(crate) trait Taker: Send + 'static {
+    /// Is given each input with its number, until it wants no more.
+    fn take(&mut self, number: u64, input: Input) -> bool;
+    /// How it ended.
+    fn end(self, end: Result<(), Stop>);
+}
+
+/// Reads all sources, one after the other, on a thread of its own.
+pub(crate) fn start(feed: Arc<Feed>, mut taker: impl Taker) -> Result<(), Stop> {
     let read = move || {
         // A bug in here must not leave the engine waiting for inputs.
-        let read = panic::catch_unwind(panic::AssertUnwindSafe(|| read(&feed, &credits, take)));
-        end(read.unwrap_or_else(|_| Err(Stop::new(exit::BUG, "bug", "the thread that reads inputs panicked"))));
+        let read =
+            panic::catch_unwind(panic::AssertUnwindSafe(|| feed.each(|number, input| taker.take(number, input))));
+        taker.end(read.unwrap_or_else(|_| Err(Stop::new(exit::BUG, "bug", "the thread that reads inputs panicked"))));
     };
     let started = thread::Builder::new().name("taskloom-input".to_owned()).spawn(read);
     started.map(drop).map_err(|error| no_thread(&error))
-}
-
-fn read(feed: &Feed, credits: &Credits, mut take: impl FnMut(u64, Input) -> bool) -> Result<(), Stop> {
-    feed.each(|number, input| credits.take() && take(number, input))
 }
 
 pub(crate) fn no_thread(error: &std::io::Error) -> Stop {
@@ -45,11 +44,13 @@ impl Credits {
         Self { left: Mutex::new(Some(credits)), more: Condvar::new() }
     }
 
-    fn take(&self) -> bool {
+    /// Waits until so many may be read; whether any are to be.
+    pub(crate) fn take(&self, credits: usize) -> bool {
         let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut left = self.more.wait_while(left, |left| *left == Some(0)).unwrap_or_else(PoisonError::into_inner);
+        let too_few = |left: &mut Option<usize>| left.is_some_and(|left| left < credits);
+        let mut left = self.more.wait_while(left, too_few).unwrap_or_else(PoisonError::into_inner);
         if let Some(left) = &mut *left {
-            *left -= 1;
+            *left -= credits;
         }
         left.is_some()
     }

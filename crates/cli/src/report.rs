@@ -24,6 +24,7 @@ use crate::{
     printed::Printed,
     progress::Progress,
     record::Journal,
+    successes::Successes,
     terminal::{self, Terminal, Tone},
     utc, words,
 };
@@ -212,7 +213,33 @@ impl Report {
         let written = self.write_result(done);
         let (written_to, end) = self.extent();
         let line = self.journal.is_some().then(|| self.entry(done, end).to_string());
-        self.ledger.add(end, done.status == Status::Ok, line.as_deref());
+        self.ledger.add(end, done.status == Status::Ok, line);
+        self.wrote(written, written_to)
+    }
+
+    /// Successes of which nothing is known but their results.
+    pub(crate) fn successes(&mut self, mut successes: Successes) -> Result<(), Stop> {
+        let count = successes.len();
+        if count == 0 {
+            return Ok(());
+        }
+        *self.counts.entry(Status::Ok).or_default() += count;
+        if self.broken.is_some() {
+            self.lost += count;
+            return Ok(());
+        }
+        let start = self.extent().1;
+        let text = successes.take_text();
+        let results = self.results.as_mut();
+        let written = results.map_or(Ok(()), |results| results.bytes(&text).and_then(|()| results.be_seen()));
+        self.ledger.add_many(start, successes);
+        let written = self.wrote(written, self.extent().0);
+        self.progress();
+        written
+    }
+
+    /// Something was written, or could not be; and the output is written up to there.
+    fn wrote(&mut self, written: Result<(), Stop>, written_to: u64) -> Result<(), Stop> {
         // Part of what could not be written whole is safe too.
         let settled = if self.ledger.has_news(written_to) { self.settle() } else { Ok(()) };
         let written = written.and(settled);
@@ -230,8 +257,9 @@ impl Report {
     /// Enters what is safe into the journal.
     fn settle(&mut self) -> Result<(), Stop> {
         let (written, _) = self.extent();
+        let to_file = self.show.output.is_some();
         let journal = &mut self.journal;
-        self.ledger.settle(written, |lines| journal.as_mut().map_or(Ok(()), |journal| journal.append(lines)))
+        self.ledger.settle(written, to_file, |lines| journal.as_mut().map_or(Ok(()), |journal| journal.append(lines)))
     }
 
     /// An outcome for the journal: the event, without the result.

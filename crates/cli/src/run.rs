@@ -12,34 +12,39 @@
 //! however long the input, no more than a window of it is in memory.
 //!
 //! Tasks go one by one, each with its handle, so that everything is known of each: input, worker,
-//! times. Short ones go in chunks instead, from threads that do nothing but wait for a map.
+//! times. Short ones go in chunks instead (`chunks.rs`).
+
+mod intake;
+mod message;
 
 use std::{
     collections::{BTreeMap, HashMap},
     ffi::OsString,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         mpsc::{self, Receiver, Sender, TryRecvError},
     },
-    task::{Wake, Waker},
+    thread,
     time::{Duration, Instant},
 };
 
 use serde_json::Value;
-use taskloom::{Cancel, Finished, Handle, NamedTask, Policy, Pool, State, TaskError, View, Waitable};
+use taskloom::{Cancel, Handle, NamedTask, Policy, Pool, State, View, Waitable};
 
+pub(crate) use self::message::Message;
+use self::{intake::Intake, message::Bell};
 use crate::{
     Stop,
     args::{OnBadInput, RunArgs},
     bad_input::BadInput,
-    chunks::Chunks,
+    chunks::{Batch, Chunks, Entry, Part, Rest},
     exit,
-    input::{Input, Origin, Source},
-    outcome::{Done, Status, Trouble},
+    input::Input,
+    outcome::{Brief, Done, Status},
     plan::Plan,
     program,
     reader::{self, Credits, no_thread},
-    record::{self, Key, Work},
+    record::{self, Work},
     report::{End, Facts, Report},
     signals::{self, Seen},
     words,
@@ -53,8 +58,6 @@ const GRACE: Duration = Duration::from_secs(10);
 const UNSEEN_GRACE: Duration = Duration::from_secs(1);
 /// How often a waiting run looks at its clocks.
 const TICK: Duration = Duration::from_millis(250);
-/// How much of an input is kept while it runs, to be shown if it fails.
-const KEPT: usize = 200;
 
 /// Runs it; the exit code, or why it could not be finished.
 pub(crate) fn run(plan: Plan, args: &RunArgs, typed: &[OsString]) -> Result<u8, Stop> {
@@ -97,36 +100,19 @@ fn build(plan: &Plan) -> Result<Pool, Stop> {
     })
 }
 
-pub(crate) enum Message {
-    /// An input, with its number.
-    Input(u64, Input, Result<NamedTask, taskloom::JsonFault>),
-    /// One that was done before.
-    Before(u64, Origin),
-    InputEnd,
-    /// The source itself failed.
-    InputFailed(Stop),
-    /// A handle has its outcome.
-    Finished(u64),
-    /// A chunk's task has its outcome.
-    Outcome(u64, Result<Value, TaskError>),
-    /// One more chunk thread is at rest.
-    ChunkDone,
-    /// Look at the signals.
-    Signal,
-}
-
-/// An input that has been sent on its way.
+/// An input that has been sent on its way by itself.
 struct Open {
-    /// None for one in a chunk.
-    handle: Option<Handle<Value>>,
-    number: u64,
-    origin: Origin,
-    shown: String,
-    in_bytes: usize,
-    key: Option<Key>,
+    handle: Handle<Value>,
+    brief: Brief,
     submitted: Duration,
     /// It ran when it was told to stop.
     told: bool,
+}
+
+/// Something to be written when its turn comes.
+enum Ready {
+    Done(Done),
+    Part(Part),
 }
 
 struct Engine {
@@ -138,9 +124,12 @@ struct Engine {
     sender: Sender<Message>,
     messages: Receiver<Message>,
     credits: Arc<Credits>,
+    /// By turn.
     open: HashMap<u64, Open>,
-    /// Results whose turn has not come.
-    held: BTreeMap<u64, Done>,
+    /// What cannot be written yet, by turn, and whether a turn's is all there.
+    held: BTreeMap<u64, (Vec<Ready>, bool)>,
+    /// The last turn that was given away, and the next that is to be written.
+    turns: u64,
     next_out: u64,
     read: usize,
     skipped: usize,
@@ -153,6 +142,7 @@ struct Engine {
     signals: Arc<Seen>,
     interrupted: Option<Interrupted>,
     chunks: Chunks,
+    last_gathered: Instant,
 }
 
 struct Interrupted {
@@ -172,20 +162,17 @@ impl Engine {
             let _ = wake.send(Message::Signal);
         });
         watching.map_err(|error| no_thread(&error))?;
-        let (fit, feed, inputs, ended) = (plan.fit, plan.feed.clone(), sender.clone(), sender.clone());
-        let take = move |number, input: Input| {
-            if feed.was_done(&input) {
-                return inputs.send(Message::Before(number, input.origin)).is_ok();
-            }
-            let task = fit.task(&input.text);
-            inputs.send(Message::Input(number, input, task)).is_ok()
-        };
-        let end = move |end: Result<(), Stop>| {
-            let _ = ended.send(end.map_or_else(Message::InputFailed, |()| Message::InputEnd));
-        };
-        reader::start(plan.feed.clone(), credits.clone(), take, end)?;
         let chunks = Chunks::new(&plan, pool.capabilities().runs_at_submission);
         credits.give(chunks.window(plan.workers));
+        let taker = Intake {
+            feed: plan.feed.clone(),
+            fit: plan.fit,
+            size: chunks.read_size.clone(),
+            credits: credits.clone(),
+            together: Vec::new(),
+            sender: sender.clone(),
+        };
+        reader::start(plan.feed.clone(), taker)?;
         Ok(Self {
             plan,
             patient: pool.with(Policy::new().grace(GRACE)),
@@ -196,6 +183,7 @@ impl Engine {
             credits,
             open: HashMap::new(),
             held: BTreeMap::new(),
+            turns: 0,
             next_out: 1,
             read: 0,
             skipped: 0,
@@ -206,6 +194,7 @@ impl Engine {
             signals,
             interrupted: None,
             chunks,
+            last_gathered: Instant::now(),
         })
     }
 
@@ -214,9 +203,7 @@ impl Engine {
             Err(stop) => {
                 self.credits.close();
                 self.chunks.abort();
-                for open in self.open.values() {
-                    open.handle.iter().for_each(|handle| _ = handle.cancel());
-                }
+                self.open.values().for_each(|open| _ = open.handle.cancel());
                 End::Stop(stop)
             }
             Ok(()) if self.broken.is_some() => End::Stop(self.broken.take().unwrap_or_else(no_input)),
@@ -232,7 +219,7 @@ impl Engine {
     }
 
     fn until_done(&mut self, report: &mut Report) -> Result<(), Stop> {
-        while !self.input_ended || !self.open.is_empty() || !self.chunks.waiting.is_empty() {
+        while !self.input_ended || !self.open.is_empty() || !self.chunks.waiting.is_empty() || self.chunks.open > 0 {
             let message = match self.messages.try_recv() {
                 Ok(message) => Some(message),
                 Err(TryRecvError::Empty) => {
@@ -253,11 +240,18 @@ impl Engine {
                 self.interrupt(code, report);
             }
             self.keep_grace();
+            if self.last_gathered.elapsed() >= TICK {
+                self.last_gathered = Instant::now();
+                for (turn, part) in self.chunks.gather() {
+                    let delivered = self.deliver(turn, Ready::Part(part), false, report);
+                    self.written(delivered)?;
+                }
+            }
         }
         // After an interruption there are gaps that nothing will fill.
-        for done in std::mem::take(&mut self.held).into_values() {
-            let done = report.done(done);
-            self.written(done)?;
+        for ready in std::mem::take(&mut self.held).into_values().flat_map(|(ready, _)| ready) {
+            let written = self.write(ready, report);
+            self.written(written)?;
         }
         Ok(())
     }
@@ -269,8 +263,8 @@ impl Engine {
             Err(stop) if self.broken.is_none() => {
                 self.broken = Some(stop);
                 self.start_no_more();
-                let waits = |open: &&Open| open.handle.as_ref().is_some_and(|handle| handle.state() == State::Queued);
-                self.open.values().filter(waits).for_each(|open| _ = open.handle.as_ref().map(Handle::cancel));
+                let waits = |open: &&Open| open.handle.state() == State::Queued;
+                self.open.values().filter(waits).for_each(|open| _ = open.handle.cancel());
             }
             _ => {}
         }
@@ -282,17 +276,24 @@ impl Engine {
         self.credits.close();
         self.input_ended = true;
         self.chunks.abort();
-        for (number, _) in std::mem::take(&mut self.chunks.waiting) {
-            self.open.remove(&number);
-        }
+        self.chunks.waiting.clear();
     }
 
     fn act(&mut self, message: Message, report: &mut Report) -> Result<(), Stop> {
         match message {
             // What was read before a stop was noticed is not started any more.
-            Message::Input(..) if self.is_stopping() => Ok(()),
-            Message::Input(number, input, Ok(task)) => self.submit(number, &input, task, report),
-            Message::Input(_, input, Err(fault)) => self.bad_input(&self.plan.feed.bad(&input, fault), report),
+            Message::Input(..) | Message::Inputs(_) if self.is_stopping() => Ok(()),
+            Message::Input(number, input, Ok(task)) => self.submit(number, input, task, report),
+            Message::Inputs(entries) => {
+                self.read += entries.len();
+                // What came one by one came before.
+                self.send_chunk()?;
+                self.send(entries)
+            }
+            Message::Input(_, input, Err(fault)) => {
+                self.credits.give(1);
+                self.bad_input(&self.plan.feed.bad(&input, fault), report)
+            }
             Message::Before(number, origin) => {
                 self.before += 1;
                 self.credits.give(1);
@@ -307,112 +308,108 @@ impl Engine {
                 self.bad.get_or_insert(stop);
                 Ok(())
             }
-            Message::Finished(number) => self.take(number, report),
-            Message::Outcome(number, result) => match self.open.remove(&number) {
-                Some(open) => self.deliver(number, open, result, None, report),
-                None => Ok(()),
-            },
-            Message::ChunkDone => {
-                self.chunks.busy -= 1;
-                Ok(())
+            Message::Finished(turn) => self.take(turn, report),
+            Message::Part(turn, part, last) => {
+                self.chunks.open -= usize::from(last);
+                self.deliver(turn, Ready::Part(part), last, report)
             }
             // It only ended a wait: it may have come behind many inputs, each of which takes its time inline.
             Message::Signal => Ok(()),
         }
     }
 
-    fn submit(&mut self, index: u64, input: &Input, task: NamedTask, report: &mut Report) -> Result<(), Stop> {
+    fn submit(&mut self, number: u64, input: Input, task: NamedTask, report: &mut Report) -> Result<(), Stop> {
         self.read += 1;
-        let number = self.read as u64;
-        let mut open = Open {
-            handle: None,
-            number: index,
-            origin: input.origin,
-            shown: self.shown(input),
-            in_bytes: input.text.len(),
-            key: input.key,
-            submitted: self.start.elapsed(),
-            told: false,
-        };
         if self.chunks.size > 1 {
-            self.open.insert(number, open);
-            self.chunks.waiting.push((number, task));
-            if self.chunks.waiting.len() >= self.chunks.size {
-                return self.send_chunk();
-            }
-            return Ok(());
+            self.chunks.waiting.push(Entry { number, input, task: Some(Box::new(task)) });
+            return if self.chunks.waiting.len() < self.chunks.size { Ok(()) } else { self.send_chunk() };
         }
+        let turn = self.next_turn();
+        let brief = self.plan.feed.brief(number, &input);
+        let submitted = self.start.elapsed();
         match self.patient.submit(task) {
             Ok(handle) => {
-                let waker: Waker = Arc::new(Bell { number, sender: Mutex::new(Some(self.sender.clone())) }).into();
+                let bell = Bell::new(turn, self.sender.clone());
                 // On the inline backend it is finished already, and its result is not to wait behind unread inputs.
-                let finished = handle.poll_finished(&waker);
-                open.handle = Some(handle);
-                self.open.insert(number, open);
-                if finished { self.take(number, report) } else { Ok(()) }
+                let finished = handle.poll_finished(&Arc::new(bell).into());
+                self.open.insert(turn, Open { handle, brief, submitted, told: false });
+                if finished { self.take(turn, report) } else { Ok(()) }
             }
-            Err(error) => self.deliver(number, open, Err(error), None, report),
+            Err(error) => self.deliver(turn, Ready::Done(Done::of(brief, Err(error))), true, report),
         }
     }
 
-    fn shown(&self, input: &Input) -> String {
-        match self.plan.feed.sources[input.origin.source] {
-            Source::Nothing => String::new(),
-            _ => words::shown(&input.text.as_shown(), KEPT),
-        }
+    fn next_turn(&mut self) -> u64 {
+        self.turns += 1;
+        self.turns
     }
 
     /// Takes a finished task's outcome.
-    fn take(&mut self, number: u64, report: &mut Report) -> Result<(), Stop> {
-        let Some(mut open) = self.open.remove(&number) else { return Ok(()) };
-        let Some(handle) = open.handle.take() else { return Ok(()) };
-        let summary = handle.summary();
+    fn take(&mut self, turn: u64, report: &mut Report) -> Result<(), Stop> {
+        let Some(Open { handle, brief, submitted, told }) = self.open.remove(&turn) else { return Ok(()) };
+        let finished = handle.summary();
         let result = handle.join();
-        if self.chunks.learn(summary.as_ref()) {
+        if self.chunks.learn(finished.as_ref()) {
             self.credits.give(self.chunks.window(self.plan.workers));
         }
-        self.deliver(number, open, result, summary, report)
-    }
-
-    fn deliver(
-        &mut self,
-        number: u64,
-        open: Open,
-        result: Result<Value, TaskError>,
-        finished: Option<Finished>,
-        report: &mut Report,
-    ) -> Result<(), Stop> {
-        let Open { number: index, origin, shown, in_bytes, key, submitted, told, .. } = open;
         let metrics = finished.as_ref().map(|finished| finished.metrics).unwrap_or_default();
         let done = Done {
-            number: index,
-            origin,
-            shown,
-            in_bytes,
-            key,
-            status: Status::of(&result),
-            trouble: result.as_ref().err().map(Trouble::of),
-            result: result.ok(),
-            printed: None,
             attempt: finished.as_ref().map_or(1, |finished| finished.attempt),
             worker: finished.and_then(|finished| finished.worker),
             start: metrics.queued.map(|queued| submitted + queued),
             wall: metrics.wall,
             cpu: metrics.cpu,
+            ..Done::of(brief, result)
         };
         if self.is_stopping() && done.status == Status::Cancelled && !told && done.wall.is_none() {
             // Never started: it is counted with those that were never sent.
             return Ok(());
         }
+        self.deliver(turn, Ready::Done(done), true, report)
+    }
+
+    /// Writes what has come, and all whose turn it is then.
+    fn deliver(&mut self, turn: u64, ready: Ready, last: bool, report: &mut Report) -> Result<(), Stop> {
         if !self.plan.keep_order {
-            self.credits.give(1);
-            return report.done(done);
+            return self.write(ready, report);
         }
-        self.held.insert(number, done);
-        while let Some(done) = self.held.remove(&self.next_out) {
+        let held = self.held.entry(turn).or_default();
+        held.0.push(ready);
+        held.1 = last;
+        while let Some((ready, last)) = self.held.remove(&self.next_out) {
+            for ready in ready {
+                self.write(ready, report)?;
+            }
+            if !last {
+                break;
+            }
             self.next_out += 1;
-            self.credits.give(1);
-            report.done(done)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, ready: Ready, report: &mut Report) -> Result<(), Stop> {
+        let part = match ready {
+            Ready::Done(done) => {
+                self.credits.give(1);
+                return report.done(done);
+            }
+            Ready::Part(part) => part,
+        };
+        self.credits.give(part.len());
+        report.successes(part.successes)?;
+        for rest in part.rest {
+            match rest {
+                Rest::Done(done) => report.done(*done)?,
+                Rest::Before(number, origin) => {
+                    (self.read, self.before) = (self.read - 1, self.before + 1);
+                    report.before(number, origin)?;
+                }
+                Rest::Bad(input, fault) => {
+                    self.read -= 1;
+                    self.bad_input(&self.plan.feed.bad(&input, fault), report)?;
+                }
+            }
         }
         Ok(())
     }
@@ -420,7 +417,6 @@ impl Engine {
     fn bad_input(&mut self, bad: &BadInput, report: &mut Report) -> Result<(), Stop> {
         if self.plan.feed.on_bad_input == OnBadInput::Skip {
             self.skipped += 1;
-            self.credits.give(1);
             return report.skipped(bad);
         }
         let task = self.plan.fit.def.short_name();
@@ -447,10 +443,18 @@ impl Engine {
         self.start_no_more();
         let mut running = 0;
         for open in self.open.values_mut() {
-            open.told = open.handle.as_ref().is_some_and(|handle| matches!(handle.cancel(), Cancel::Requested));
+            open.told = matches!(open.handle.cancel(), Cancel::Requested);
             running += usize::from(open.told);
         }
         report.stopping(running, GRACE);
+        if self.chunks.open > 0 {
+            // What runs of them is told by the pool's end, which waits for it: elsewhere, since the signals are heard here.
+            let pool = self.pool.with(Policy::new());
+            let ended = thread::Builder::new().name("taskloom-end".to_owned()).spawn(move || pool.cancel_all(GRACE));
+            if ended.is_err() {
+                self.pool.cancel_all(GRACE);
+            }
+        }
         self.interrupted = Some(Interrupted { code, until: Instant::now() + GRACE, killed: false });
     }
 
@@ -469,25 +473,16 @@ impl Engine {
         if self.chunks.waiting.is_empty() {
             return Ok(());
         }
-        self.chunks.send(&self.pool, &self.sender, self.plan.workers)
+        let entries = std::mem::take(&mut self.chunks.waiting);
+        self.send(entries)
+    }
+
+    fn send(&mut self, entries: Vec<Entry>) -> Result<(), Stop> {
+        let turn = self.next_turn();
+        self.chunks.send(Batch { turn, entries }, &self.plan, &self.pool, &self.sender)
     }
 }
 
 fn no_input() -> Stop {
     Stop::new(exit::NO_INPUT, "no-input", "there is no input").help("`--allow-empty` makes that no error")
-}
-
-/// Tells the engine that a task is finished. It drops its sender with that, so that nothing rings twice.
-struct Bell {
-    number: u64,
-    sender: Mutex<Option<Sender<Message>>>,
-}
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        if let Some(sender) = self.sender.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            // A run that has ended hears nothing any more.
-            let _ = sender.send(Message::Finished(self.number));
-        }
-    }
 }

@@ -10,7 +10,9 @@ use taskloom::JsonFault;
 use super::{bell::Bell, template::Subject};
 use crate::{
     Stop,
+    feed::Feed,
     input::{Input, Origin},
+    reader::{Credits, Taker},
 };
 
 pub(crate) enum Item {
@@ -20,6 +22,30 @@ pub(crate) enum Item {
     Before(u64, Origin),
     /// There are no more, or the source failed.
     End(Result<(), Stop>),
+}
+
+/// Puts what is read into an inbox.
+pub(crate) struct Intake {
+    pub(crate) feed: Arc<Feed>,
+    pub(crate) credits: Arc<Credits>,
+    pub(crate) inbox: Arc<Inbox>,
+}
+
+impl Taker for Intake {
+    fn take(&mut self, number: u64, mut input: Input) -> bool {
+        if !self.credits.take(1) {
+            return false;
+        }
+        if self.feed.was_done(&mut input) {
+            return self.inbox.put(Item::Before(number, input.origin));
+        }
+        let subject = Subject::of(&input.text);
+        self.inbox.put(Item::Input(number, input, subject))
+    }
+
+    fn end(self, end: Result<(), Stop>) {
+        self.inbox.put(Item::End(end));
+    }
 }
 
 /// How much it holds is limited by the reader's credits.

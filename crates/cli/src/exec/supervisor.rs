@@ -22,16 +22,14 @@ use super::{
     bell::Bell,
     command::{EndedBy, Job, Running},
     ending::earliest,
-    inbox::{Inbox, Item},
+    inbox::{Inbox, Intake},
     memory::{self, Meter},
     plan::Plan,
     reporter::{Reporter, Word},
     stopping::Why,
-    template::Subject,
 };
 use crate::{
     Stop, exit,
-    input::Input,
     outcome::Done,
     reader::{self, Credits},
     report::{End, Report},
@@ -57,17 +55,8 @@ pub(super) fn run(plan: Plan, report: Report) -> Result<u8, Stop> {
     let credits = Arc::new(Credits::new(WINDOW));
     let inbox = Arc::new(Inbox::new(bell.clone()));
     let reporter = Reporter::start(report, credits.clone(), plan.keep_order, bell.clone())?;
-    let (taker, ender, feed) = (inbox.clone(), inbox.clone(), plan.feed.clone());
-    let take = move |number, input: Input| {
-        if feed.was_done(&input) {
-            return taker.put(Item::Before(number, input.origin));
-        }
-        let subject = Subject::of(&input.text);
-        taker.put(Item::Input(number, input, subject))
-    };
-    reader::start(plan.feed.clone(), credits.clone(), take, move |end| {
-        ender.put(Item::End(end));
-    })?;
+    let taker = Intake { feed: plan.feed.clone(), credits: credits.clone(), inbox: inbox.clone() };
+    reader::start(plan.feed.clone(), taker)?;
     let start = Instant::now();
     let mut supervisor = Supervisor {
         run_ends: plan.limits.run_timeout.map(|limit| start + limit),

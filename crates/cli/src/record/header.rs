@@ -15,7 +15,7 @@ use super::Work;
 use crate::{Stop, exit, feed::Feed, program, utc};
 
 /// The format that is written, and the newest that is read.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Header {

@@ -55,7 +55,11 @@ struct Line<'a> {
     #[serde(borrow)]
     event: Cow<'a, str>,
     index: u64,
+    /// From the first to the last.
+    indexes: Vec<(u64, u64)>,
     key: Option<Key>,
+    #[serde(borrow)]
+    keys: Cow<'a, str>,
     #[serde(borrow)]
     status: Cow<'a, str>,
     source: Option<String>,
@@ -134,6 +138,17 @@ impl History {
                 }
                 self.ok += 1;
                 self.failures.remove(&line.index);
+            }
+            "tasks-finished" => {
+                for key in Key::several(&line.keys) {
+                    *self.successes.entry(key).or_default() += 1;
+                }
+                for (first, last) in line.indexes {
+                    let next = last.saturating_add(1);
+                    self.ok += usize::try_from(next.saturating_sub(first)).unwrap_or_default();
+                    let mut behind = self.failures.split_off(&first);
+                    self.failures.append(&mut behind.split_off(&next));
+                }
             }
             "task-finished" => {
                 let failure = Failure {

@@ -50,9 +50,40 @@ fn part(hash: &mut Sha256, bytes: &[u8]) {
     hash.update(bytes);
 }
 
+impl Key {
+    /// How many hexadecimal digits it is written with.
+    pub(crate) const DIGITS: usize = 24;
+
+    /// Writes its digits.
+    pub(crate) fn append_to(&self, text: &mut String) {
+        let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
+        text.extend(self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
+    }
+
+    /// Reads them.
+    fn of_digits(digits: &[u8]) -> Option<Self> {
+        let mut key = [0; 12];
+        if digits.len() != Self::DIGITS {
+            return None;
+        }
+        for (byte, pair) in key.iter_mut().zip(digits.chunks(2)) {
+            let digit = |at: usize| char::from(pair[at]).to_digit(16);
+            *byte = u8::try_from(16 * digit(0)? + digit(1)?).ok()?;
+        }
+        Some(Self(key))
+    }
+
+    /// Reads keys that were written one behind the other.
+    pub(super) fn several(digits: &str) -> impl Iterator<Item = Self> {
+        digits.as_bytes().chunks(Self::DIGITS).filter_map(Self::of_digits)
+    }
+}
+
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        let mut digits = String::with_capacity(Self::DIGITS);
+        self.append_to(&mut digits);
+        f.write_str(&digits)
     }
 }
 
@@ -65,17 +96,7 @@ impl Serialize for Key {
 impl<'de> Deserialize<'de> for Key {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        let digits = text.as_bytes();
-        let mut key = [0; 12];
-        if digits.len() != 24 {
-            return Err(D::Error::custom("not a key"));
-        }
-        for (byte, pair) in key.iter_mut().zip(digits.chunks(2)) {
-            let digit = |at: usize| char::from(pair[at]).to_digit(16);
-            let value = digit(0).zip(digit(1)).map(|(high, low)| 16 * high + low);
-            *byte = value.and_then(|value| u8::try_from(value).ok()).ok_or_else(|| D::Error::custom("not a key"))?;
-        }
-        Ok(Self(key))
+        Self::of_digits(text.as_bytes()).ok_or_else(|| D::Error::custom("not a key"))
     }
 }
 

@@ -21,13 +21,14 @@ pub(crate) type Before = HashMap<Key, u32>;
 #[derive(Debug)]
 pub(crate) struct Memory {
     pub(crate) keys: Keys,
-    pub(crate) before: Mutex<Before>,
+    /// None if this run goes on with no other.
+    pub(crate) before: Option<Mutex<Before>>,
     pub(crate) spool: Option<Arc<Spool>>,
 }
 
 impl Memory {
     pub(crate) fn new(keys: Keys) -> Self {
-        Self { keys, before: Mutex::default(), spool: None }
+        Self { keys, before: None, spool: None }
     }
 
     pub(crate) fn key(&self, text: &Text) -> Key {
@@ -36,7 +37,8 @@ impl Memory {
 
     /// Whether an input was done before. Each recorded success stands for one input.
     pub(crate) fn was_done(&self, key: Key) -> bool {
-        let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(before) = &self.before else { return false };
+        let mut before = before.lock().unwrap_or_else(PoisonError::into_inner);
         match before.get_mut(&key) {
             Some(count) if *count > 0 => {
                 *count -= 1;

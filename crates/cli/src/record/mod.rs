@@ -94,7 +94,7 @@ fn resume(run: &str, feed: &Feed, work: &Work<'_>, mut memory: Memory) -> Result
         let kept = "warning: standard input had not ended: only what had been read of it is run";
         journal.say(kept.to_owned());
     }
-    memory.before = std::mem::take(&mut history.successes).into();
+    memory.before = Some(std::mem::take(&mut history.successes).into());
     let event = Event::new("resumed").with("time", utc::rfc3339(std::time::SystemTime::now()));
     let event = event.with("pid", std::process::id()).with("total", feed.total);
     journal.write_now(&event.to_string())?;

@@ -2,6 +2,7 @@
 
 mod harness;
 
+mod chunks;
 mod demo;
 mod ends;
 mod events;

@@ -140,7 +140,7 @@ fn what_cannot_be_gone_on_with_is_refused() {
     folder.recorded("run sleep_ms --range 0..2 --resume x --record y").code(2).says("cannot be used with");
     folder.recorded("run sleep_ms --range 0..2").code(0);
     let journal = only_run(&folder).join("journal.jsonl");
-    let text = fs::read_to_string(&journal).unwrap().replacen("\"format\":1", "\"format\":2", 1);
+    let text = fs::read_to_string(&journal).unwrap().replacen("\"format\":2", "\"format\":3", 1);
     fs::write(&journal, text).unwrap();
     folder.recorded(&format!("runs resume {}", only_id(&folder))).code(1).says("was recorded by a newer program");
     fs::write(&journal, "nonsense\n").unwrap();

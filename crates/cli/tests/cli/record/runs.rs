@@ -16,7 +16,7 @@ fn a_run_leaves_a_record_that_is_its_users_alone() {
     let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(run.clone()), mode(run.join("journal.jsonl"))), (0o700, 0o600));
     let first = &lines(&folder, "recorded")[0];
-    assert_eq!((&first["v"], &first["format"], &first["command"]), (&json!(1), &json!(1), &json!("run")));
+    assert_eq!((&first["v"], &first["format"], &first["command"]), (&json!(1), &json!(2), &json!("run")));
     assert_eq!((&first["task"], &first["version"]), (&json!("taskloom::sleep_ms"), &json!("0")));
     assert_eq!((&first["inputs"], &first["total"]), (&json!(["in"]), &json!(2)));
     assert_eq!(first["words"], json!(["run", "sleep_ms", "-i", "in"]));
