@@ -8,7 +8,7 @@ use crate::{
     Stop,
     args::{InputArgs, OnBadInput},
     bad_input::BadInput,
-    exit,
+    check, exit,
     glob::{self, Unreadable},
     input::{Input, Origin, Place, Source, Text, cannot_read},
     outcome::Brief,
@@ -141,7 +141,10 @@ impl Feed {
 
     /// Reads every source that can be read again; counts inputs, and finds those that cannot be used. `None` if none is in
     /// the way.
-    pub(crate) fn check(&mut self, fits: impl Fn(&Text) -> Result<(), JsonFault>) -> Result<Option<Faulty>, Stop> {
+    pub(crate) fn check(
+        &mut self,
+        fits: impl Fn(&Text) -> Result<(), JsonFault> + Sync,
+    ) -> Result<Option<Faulty>, Stop> {
         let (mut good, mut bad, mut first) = (0, 0, None);
         let mut all_known = true;
         for (number, source) in self.sources.iter().enumerate() {
@@ -157,15 +160,10 @@ impl Feed {
                 }
                 continue;
             }
-            for input in source.inputs(number, None)? {
-                let input = input?;
-                match fits(&input.text) {
-                    Ok(()) => good += 1,
-                    Err(fault) => {
-                        bad += 1;
-                        first.get_or_insert_with(|| self.bad(&input, fault));
-                    }
-                }
+            let tally = check::check(source.inputs(number, None)?, &fits)?;
+            (good, bad) = (good + tally.good, bad + tally.bad);
+            if let (None, Some((input, fault))) = (&first, tally.first) {
+                first = Some(self.bad(&input, fault));
             }
         }
         self.total = all_known.then_some(self.only.count(good + bad));

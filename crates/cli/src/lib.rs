@@ -35,6 +35,7 @@ mod output;
 mod stop;
 
 mod bad_input;
+mod check;
 mod feed;
 mod fit;
 mod input;

@@ -49,14 +49,21 @@ impl Successes {
 
     /// Some of them for the journal: one line.
     pub(crate) fn line(&self, some: Range<usize>, out_end: Option<u64>) -> String {
-        let mut keys = String::with_capacity(Key::DIGITS * some.len());
-        self.keys.get(some.clone()).unwrap_or_default().iter().for_each(|key| key.append_to(&mut keys));
         let event = Event::new("tasks-finished")
-            .with("indexes", ranges(&self.numbers[some]))
+            .with("indexes", ranges(&self.numbers[some.clone()]))
             .with("status", "ok")
-            .with_some("keys", Some(keys).filter(|keys| !keys.is_empty()))
             .with_some("out_end", out_end);
-        format!("{event}\n")
+        let mut line = event.to_string();
+        if let Some(keys) = self.keys.get(some).filter(|keys| !keys.is_empty()) {
+            // Digits need no escapes.
+            line.pop();
+            line.reserve(Key::DIGITS * keys.len() + 16);
+            line += ",\"keys\":\"";
+            keys.iter().for_each(|key| key.append_to(&mut line));
+            line += "\"}";
+        }
+        line.push('\n');
+        line
     }
 }
 

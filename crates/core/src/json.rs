@@ -11,6 +11,7 @@ use crate::{
 #[derive(Debug)]
 pub struct JsonArgs<'t> {
     whole: &'t str,
+    /// In the order of the arguments. Empty for a single one, which is the whole text.
     texts: Vec<&'t str>,
     params: &'static [Param],
 }
@@ -19,9 +20,13 @@ impl<'t> JsonArgs<'t> {
     /// Cuts `text` up: one argument is the value itself, several are an object by name, none is `null`, `{}` or `[]`.
     ///
     /// # Errors
-    /// If the text is not JSON, is no object, or names too few or other arguments.
+    /// If the text is not JSON, is no object, or names too few or other arguments. A single argument is looked at when it is
+    /// taken.
     pub fn split(text: &'t str, params: &'static [Param]) -> Result<Self, JsonFault> {
-        let whole: &RawValue = serde_json::from_str(text).map_err(|e| JsonFault::not_json(text, &e))?;
+        if let [_] = params {
+            return Ok(Self { whole: text, texts: Vec::new(), params });
+        }
+        let whole = raw(text)?;
         let mut texts = Vec::with_capacity(params.len());
         match params {
             [] => {
@@ -29,7 +34,6 @@ impl<'t> JsonArgs<'t> {
                     return Err(JsonFault::new("takes no argument: expected `null` or `{}`"));
                 }
             }
-            [_] => texts.push(whole.get()),
             _ => {
                 let fields: Vec<(String, &RawValue)> =
                     serde_json::from_str::<Fields<'t>>(whole.get()).map_err(|_| object_expected(params))?.0;
@@ -61,20 +65,28 @@ impl<'t> JsonArgs<'t> {
     /// # Errors
     /// Names the argument, its place in the text, and what was expected.
     pub fn take<T: Data>(&self, i: usize) -> Result<T, JsonFault> {
-        let text = self.texts[i];
-        T::from_json(text).map_err(|e| {
+        let text = self.texts.get(i).copied().unwrap_or(self.whole);
+        T::from_json(text).or_else(|e| {
+            // Places are counted from the start of the value.
+            let text = if self.texts.is_empty() { raw(text)?.get() } else { text };
+            let e = T::from_json(text).err().unwrap_or(e);
             // `text` is a slice of `whole` or a literal; only the first has a place.
             let start =
                 (text.as_ptr() as usize).checked_sub(self.whole.as_ptr() as usize).filter(|&at| at <= self.whole.len());
             // serde counts a wrong value's end; its start is where the reader looks. Inside a longer value the reported place is nearer.
             let inside = if text.starts_with(['{', '[']) { column_offset(text, &e) } else { 0 };
-            JsonFault {
+            Err(JsonFault {
                 param: Some(self.params[i].name),
                 offset: start.map(|at| at + inside),
                 message: without_place(&e),
-            }
+            })
         })
     }
+}
+
+/// The value in this text, without white space around it.
+fn raw(text: &str) -> Result<&RawValue, JsonFault> {
+    serde_json::from_str(text).map_err(|e| JsonFault::not_json(text, &e))
 }
 
 struct Fields<'t>(Vec<(String, &'t RawValue)>);
@@ -174,6 +186,11 @@ mod tests {
         let text = r#"{"path": "q.png", "w": }"#;
         let broken = fault(JsonArgs::split(text, TWO));
         assert_eq!((broken.offset, &*broken.message), (text.find('}'), "not valid JSON: expected value"));
+        let taken = |text| fault(JsonArgs::split(text, ONE).and_then(|args| args.take::<String>(0)));
+        let broken = taken(" x");
+        assert_eq!((broken.param, broken.offset, &*broken.message), (None, Some(1), "not valid JSON: expected value"));
+        let wrong = taken("  [1]");
+        assert_eq!((wrong.param, wrong.offset), (Some("path"), Some(2)));
     }
 
     #[test]

@@ -45,7 +45,7 @@ enum Fate {
     /// It is with the pool.
     Sent,
     Before,
-    Bad(JsonFault),
+    Bad(Box<JsonFault>),
     NotStarted,
 }
 
@@ -118,7 +118,7 @@ impl Waiter {
         }
         match entry.task.take().map_or_else(|| self.fit.task(&entry.input.text), |task| Ok(*task)) {
             Ok(task) => (Fate::Sent, Some(task)),
-            Err(fault) => (Fate::Bad(fault), None),
+            Err(fault) => (Fate::Bad(Box::new(fault)), None),
         }
     }
 
@@ -146,7 +146,7 @@ impl Waiter {
                 };
                 match fate {
                     Fate::Before => desk.1.rest.push(Rest::Before(entry.number, entry.input.origin)),
-                    Fate::Bad(fault) => desk.1.rest.push(Rest::Bad(entry.input, fault)),
+                    Fate::Bad(fault) => desk.1.rest.push(Rest::Bad(entry.input, *fault)),
                     Fate::Sent | Fate::NotStarted => desk.1.not_started += 1,
                 }
             }

@@ -56,8 +56,13 @@ impl Key {
 
     /// Writes its digits.
     pub(crate) fn append_to(&self, text: &mut String) {
-        let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
-        text.extend(self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
+        let mut digits = [0; Self::DIGITS];
+        for (pair, byte) in digits.chunks_mut(2).zip(self.0) {
+            for (digit, value) in pair.iter_mut().zip([byte >> 4, byte & 15]) {
+                *digit = b"0123456789abcdef"[usize::from(value)];
+            }
+        }
+        text.push_str(str::from_utf8(&digits).unwrap_or_default());
     }
 
     /// Reads them.
