@@ -1,13 +1,22 @@
 //! `cargo xtask bench`: the benchmark program, in a release build. What it measures and prints is its own affair.
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::Result;
 
-use crate::workspace::{Workspace, become_command};
+use crate::{
+    metadata::Metadata,
+    workspace::{Workspace, become_command, exit_code, status},
+};
 
-/// Becomes the benchmark program; `--quick`, `--only NAME` and whatever else it knows are passed on.
+/// Builds the benchmark program, and the `taskloom` program that it measures too, and becomes it; `--quick`, `--only NAME` and
+/// whatever else it knows are passed on.
 pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result<ExitCode> {
-    let mut cargo = workspace.cargo(&["run", "--release", "-p", "taskloom-bench", "--"]);
-    Err(become_command(cargo.args(args)))
+    let packages = ["-p", "taskloom-bench", "-p", "taskloom-cli"];
+    let built = status(workspace.cargo(&["build", "--release"]).args(packages))?;
+    if !built.success() {
+        return Ok(ExitCode::from(exit_code(built)));
+    }
+    let binary = Metadata::load(workspace)?.target_directory.join("release/taskloom-bench");
+    Err(become_command(Command::new(binary).args(args)))
 }

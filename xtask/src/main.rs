@@ -35,7 +35,7 @@ usage: cargo xtask TASK [ARGS…]
                                 everything that has to hold besides the tests; --fix formats and repairs first,
                                 --list names the checks, NAME runs only those
   bench [--quick] [--only NAME] [--json FILE] [--markdown]
-                                ours beside peers and limits, in a release build; NAME is P1 to P11 or a word,
+                                ours beside peers and limits, in a release build; NAME is P1 to P14 or a word,
                                 --markdown writes the table of docs/performance.md
   chaos [--minutes N] [--seed S] [--round K] [--verbose]
                                 kills, stops and garbles worker processes at random places of the protocol, and checks

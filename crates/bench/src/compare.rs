@@ -23,7 +23,7 @@ impl Bound {
 /// One line of the table.
 #[derive(Debug, Default)]
 pub(crate) struct Row {
-    /// The measure of the plan it belongs to, `P1` to `P11`; empty for what is measured besides.
+    /// The measure of the plan it belongs to, `P1` to `P14`; empty for what is measured besides.
     pub(crate) id: &'static str,
     pub(crate) what: String,
     /// Whom it is compared with.

@@ -67,17 +67,22 @@ impl Counter {
 
     /// What this program with these arguments takes, with its workers.
     pub(crate) fn count(&self, args: &[String]) -> Result<u64> {
+        self.count_of(Command::new(env::current_exe()?).args(args))
+    }
+
+    /// What another program takes.
+    pub(crate) fn count_of(&self, program: &Command) -> Result<u64> {
         match self {
             Self::Perf => {
-                let said = said(Command::new("perf").args(["stat", "-x,", "-e", "instructions:u", "--"]), args)?;
+                let said = said(Command::new("perf").args(["stat", "-x,", "-e", "instructions:u", "--"]), program)?;
                 let line = said.lines().find(|line| line.contains("instructions")).context("perf counts nothing")?;
                 let count = line.split(',').next().unwrap_or_default();
                 count.parse().ok().with_context(|| format!("perf counts no instructions here: {count}"))
             }
-            Self::Qemu(plugin) => plugin.count(args),
+            Self::Qemu(plugin) => plugin.count(program),
             Self::Callgrind => {
                 let options = ["--tool=callgrind", "--callgrind-out-file=/dev/null"];
-                let said = said(Command::new("valgrind").args(options), args)?;
+                let said = said(Command::new("valgrind").args(options), program)?;
                 let count = said.lines().find_map(|line| line.split_once("Collected :"));
                 Ok(count.context("callgrind counts nothing")?.1.trim().parse()?)
             }
@@ -106,7 +111,7 @@ impl Plugin {
                 cc.arg("-o").arg(&file).stdin(Stdio::piped()).spawn().context("no cc to make QEMU's plugin")?;
             cc.stdin.take().context("a pipe")?.write_all(include_bytes!("counter.c"))?;
             ensure!(cc.wait()?.success(), "cc cannot make QEMU's plugin");
-            last = plugin.count(&["--end-at-once".to_owned()]).map(drop);
+            last = plugin.count(Command::new(env::current_exe()?).arg("--end-at-once")).map(drop);
             if last.is_ok() {
                 break;
             }
@@ -115,11 +120,11 @@ impl Plugin {
     }
 
     /// The sum of what each process has noted at its end.
-    fn count(&self, args: &[String]) -> Result<u64> {
+    fn count(&self, counted: &Command) -> Result<u64> {
         let counts = self.folder.join("counts");
         fs::write(&counts, "")?;
         let [program, options @ ..] = &self.qemu;
-        said(Command::new(program).args(options).env(QEMU, self.qemu.join("\n")), args)?;
+        said(Command::new(program).args(options).env(QEMU, self.qemu.join("\n")), counted)?;
         let counts = fs::read_to_string(counts)?;
         ensure!(!counts.is_empty(), "{program} counts nothing");
         Ok(counts.lines().map(str::parse::<u64>).sum::<Result<_, _>>()?)
@@ -133,14 +138,15 @@ impl Drop for Plugin {
     }
 }
 
-/// What a tool says of this program with these arguments.
-fn said(tool: &mut Command, args: &[String]) -> Result<String> {
+/// What a tool says of a program.
+fn said(tool: &mut Command, program: &Command) -> Result<String> {
     let name = tool.get_program().to_string_lossy().into_owned();
     let mut pinned = Command::new("taskset");
     pinned.args(["--cpu-list", &usable_processor()?]).arg(&name).args(tool.get_args());
-    pinned.envs(tool.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let Output { status, stderr, .. } =
-        pinned.arg(env::current_exe()?).args(args).stdin(Stdio::null()).output().context("no taskset")?;
+    pinned.arg(program.get_program()).args(program.get_args());
+    let variables = tool.get_envs().chain(program.get_envs());
+    pinned.envs(variables.filter_map(|(name, value)| Some((name, value?))));
+    let Output { status, stderr, .. } = pinned.stdin(Stdio::null()).output().context("no taskset")?;
     let said = String::from_utf8_lossy(&stderr).into_owned();
     ensure!(status.success(), "{name} failed: {}", said.lines().last().unwrap_or_default());
     Ok(said)

@@ -5,12 +5,13 @@
 //! ```
 //!
 //! Each measure runs ours and its peers in turn, several rounds, and prints the median of the rounds' ratios with
-//! their range. `P1` to `P11` have goals, and the table says which are met; no figure makes the program fail.
+//! their range. `P1` to `P14` have goals, and the table says which are met; no figure makes the program fail.
 //! What is measured, and why: `docs/performance.md`, whose table `--markdown` writes.
 
 #![deny(unsafe_code)]
 
 mod bytes;
+mod cli;
 mod compare;
 mod counter;
 mod faults;
@@ -76,6 +77,9 @@ const MEASURES: &[Measure] = &[
     measure("P9", "growth", growth::growth),
     measure("P10", "memory-worker", memory::worker),
     measure("P11", "idle", idle::idle),
+    measure("P12", "cli-run", cli::run),
+    measure("P13", "cli-exec", cli::exec),
+    measure("P14", "cli-help", cli::help),
     measure("", "busy", idle::busy),
     measure("", "procs-pending", procs::pending),
     measure("", "kills", faults::kills),
@@ -84,6 +88,7 @@ const MEASURES: &[Measure] = &[
     measure("", "deaths-memory", faults::deaths_memory),
     measure("", "memory-limit", faults::memory_limit),
     measure("", "supervision", supervision::instructions),
+    measure("", "cli-journal", cli::journal),
     measure("", "memory-map", memory::lazy_map),
 ];
 
@@ -114,7 +119,7 @@ fn main() -> Result<ExitCode> {
         MEASURES.iter().filter(|measure| plan.only.as_ref().is_none_or(|word| measure.is_meant(word))).collect();
     if chosen.is_empty() {
         let names: Vec<_> = MEASURES.iter().map(|measure| measure.name).collect();
-        bail!("no measure has that word; there are P1 to P11, {}", names.join(", "));
+        bail!("no measure has that word; there are P1 to P14, {}", names.join(", "));
     }
     println!("{}; ratios are ours to the peer's, medians of up to {} rounds\n", report::machine(), plan.rounds());
     println!("{}", if plan.markdown { report::markdown_head() } else { report::head() });

@@ -125,7 +125,7 @@ pub(crate) fn resident(name: &str) -> Result<u64> {
 }
 
 /// A field in bytes; the kernel says kB and means KiB.
-fn field(text: &str, name: &str) -> Option<u64> {
+pub(crate) fn field(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
