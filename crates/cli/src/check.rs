@@ -115,8 +115,9 @@ mod tests {
     use crate::{exit, input::Origin};
 
     fn inputs(count: u64) -> impl Iterator<Item = Result<Input, Stop>> {
-        (1..=count)
-            .map(|at| Ok(Input { origin: Origin { source: 0, at }, text: Text::Json(at.to_string()), key: None }))
+        (1..=count).map(|at| {
+            Ok(Input { origin: Origin { source: 0, at }, text: Text::Json(at.to_string().into()), key: None })
+        })
     }
 
     #[test]

@@ -22,7 +22,7 @@ impl Fit {
             Text::Json(text) => NamedTask::from_json(self.slot, text),
             // A string where a string fits. Else a line may be a number, or an object with the arguments by name.
             Text::Plain(text) => {
-                let quoted = Value::from(text.as_str()).to_string();
+                let quoted = Value::from(&**text).to_string();
                 NamedTask::from_json(self.slot, &quoted)
                     .or_else(|fault| NamedTask::from_json(self.slot, text).map_err(|_| self.of_plain(fault, text)))
             }

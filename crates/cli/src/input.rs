@@ -10,7 +10,7 @@
 use std::{
     ffi::OsString,
     fs::File,
-    io::{self, BufRead, BufReader},
+    io::{self, BufRead, BufReader, Read},
     ops::Range,
     os::unix::ffi::{OsStrExt, OsStringExt},
     path::{Path, PathBuf},
@@ -22,6 +22,7 @@ use taskloom::JsonFault;
 
 use crate::{
     Stop, exit,
+    line::Line,
     record::{Key, NotKept, Spool},
     words,
 };
@@ -76,9 +77,9 @@ pub(crate) struct Input {
 #[derive(Debug)]
 pub(crate) enum Text {
     /// JSON, as it stands.
-    Json(String),
+    Json(Line),
     /// A string that is not JSON yet.
-    Plain(String),
+    Plain(Line),
     /// A string that is no text at all.
     Bytes(Vec<u8>),
     /// What should be JSON, and is no text at all.
@@ -129,34 +130,22 @@ impl Source {
     ) -> Result<Box<dyn Iterator<Item = Result<Input, Stop>> + '_>, Stop> {
         let input = move |at: u64, text: Text| Ok(Input { origin: Origin { source: number, at }, text, key: None });
         Ok(match self {
-            Self::Json(place, end) => {
-                let blank = |text: &Text| matches!(text, Text::Json(text) if text.trim().is_empty());
-                let lines = place.lines(spool, *end, Text::Json, Text::BadJson)?;
-                Box::new(lines.zip(1..).filter_map(move |(text, at)| match text {
-                    // A blank line is no value, and no mistake.
-                    Ok(text) if blank(&text) => None,
-                    Ok(text) => Some(input(at, text)),
-                    Err(stop) => Some(Err(stop)),
-                }))
-            }
+            Self::Json(place, end) => Box::new(place.lines(number, spool, *end, true)?),
             Self::Array(file) => {
-                Box::new(elements(file)?.into_iter().zip(1..).map(move |(text, at)| input(at, Text::Json(text))))
+                Box::new(elements(file)?.into_iter().zip(1..).map(move |(text, at)| input(at, Text::Json(text.into()))))
             }
-            Self::Lines(place, end) => {
-                let lines = place.lines(spool, *end, Text::Plain, Text::Bytes)?;
-                Box::new(lines.zip(1..).map(move |(text, at)| input(at, text?)))
-            }
+            Self::Lines(place, end) => Box::new(place.lines(number, spool, *end, false)?),
             Self::Paths(paths) => Box::new(
                 paths.iter().zip(1..).map(move |(path, at)| input(at, Text::of(path.as_os_str().as_bytes().to_vec()))),
             ),
             Self::Range(range) => {
-                Box::new(range.clone().zip(1..).map(move |(n, at)| input(at, Text::Json(n.to_string()))))
+                Box::new(range.clone().zip(1..).map(move |(n, at)| input(at, Text::Json(n.to_string().into()))))
             }
             Self::Typed(values) => {
-                Box::new(values.iter().zip(1..).map(move |(text, at)| input(at, Text::Json(text.clone()))))
+                Box::new(values.iter().zip(1..).map(move |(text, at)| input(at, Text::Json(text.as_str().into()))))
             }
             Self::Lists(lists) => Box::new(combinations(lists).zip(1..).map(move |(text, at)| input(at, text))),
-            Self::Nothing => Box::new(std::iter::once(input(1, Text::Json("null".to_owned())))),
+            Self::Nothing => Box::new(std::iter::once(input(1, Text::Json("null".into())))),
         })
     }
 
@@ -240,48 +229,69 @@ impl Place {
         Ok(())
     }
 
-    fn lines(
-        &self,
-        spool: Option<&Arc<Spool>>,
-        end: u8,
-        text: fn(String) -> Text,
-        bytes: fn(Vec<u8>) -> Text,
-    ) -> Result<impl Iterator<Item = Result<Text, Stop>> + use<>, Stop> {
-        let (mut reader, name): (Box<dyn BufRead>, _) = match self {
+    /// Its lines as inputs of the source with this number.
+    fn lines(&self, source: usize, spool: Option<&Arc<Spool>>, end: u8, are_json: bool) -> Result<Lines, Stop> {
+        let (from, name): (Box<dyn Read>, _) = match self {
             Self::Stdin => {
-                let reader: Box<dyn BufRead> = match spool {
-                    // Of one capacity with its copy: what has been read is in the copy.
-                    Some(spool) => Box::new(BufReader::with_capacity(64 << 10, spool.copying(io::stdin().lock()))),
-                    None => Box::new(io::stdin().lock()),
+                let stdin = io::stdin().lock();
+                let from: Box<dyn Read> = match spool {
+                    Some(spool) => Box::new(spool.copying(stdin)),
+                    None => Box::new(stdin),
                 };
-                (reader, PathBuf::from("standard input"))
+                (from, PathBuf::from("standard input"))
             }
             Self::File(path) | Self::Kept(path) => {
                 let file = File::open(path).map_err(|error| cannot_read(path, &error))?;
-                (Box::new(BufReader::with_capacity(64 << 10, file)), path.clone())
+                (Box::new(file), path.clone())
             }
         };
-        let mut first = true;
-        Ok(std::iter::from_fn(move || {
-            let mut line = Vec::new();
-            match reader.read_until(end, &mut line) {
-                Ok(0) => None,
-                Ok(_) => {
-                    if line.ends_with(&[end]) {
-                        line.pop();
-                    }
-                    if end == b'\n' && line.ends_with(b"\r") {
-                        line.pop();
-                    }
-                    // Files from elsewhere may begin with a byte order mark.
-                    if std::mem::take(&mut first) && line.starts_with("\u{feff}".as_bytes()) {
-                        line.drain(..3);
-                    }
-                    Some(Ok(String::from_utf8(line).map_or_else(|error| bytes(error.into_bytes()), text)))
-                }
-                Err(error) => Some(Err(not_read(&name, error))),
+        let reader = BufReader::with_capacity(64 << 10, from);
+        Ok(Lines { reader, name, source, end, are_json, at: 0, line: Vec::new() })
+    }
+}
+
+/// The lines of something as inputs.
+struct Lines {
+    reader: BufReader<Box<dyn Read>>,
+    name: PathBuf,
+    source: usize,
+    end: u8,
+    are_json: bool,
+    /// Number of the last.
+    at: u64,
+    line: Vec<u8>,
+}
+
+impl Iterator for Lines {
+    type Item = Result<Input, Stop>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            self.line.clear();
+            match self.reader.read_until(self.end, &mut self.line) {
+                Ok(0) => return None,
+                Ok(_) => self.at += 1,
+                Err(error) => return Some(Err(not_read(&self.name, error))),
             }
-        }))
+            let mut line = &self.line[..];
+            line = line.strip_suffix(&[self.end]).unwrap_or(line);
+            if self.end == b'\n' {
+                line = line.strip_suffix(b"\r").unwrap_or(line);
+            }
+            // Files from elsewhere may begin with a byte order mark.
+            if self.at == 1 {
+                line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line);
+            }
+            let text = match (str::from_utf8(line), self.are_json) {
+                // A blank line is no value, and no mistake.
+                (Ok(text), true) if text.trim_start().is_empty() => continue,
+                (Ok(text), true) => Text::Json(text.into()),
+                (Ok(text), false) => Text::Plain(text.into()),
+                (Err(_), true) => Text::BadJson(line.to_owned()),
+                (Err(_), false) => Text::Bytes(line.to_owned()),
+            };
+            return Some(Ok(Input { origin: Origin { source: self.source, at: self.at }, text, key: None }));
+        }
     }
 }
 
@@ -300,13 +310,13 @@ pub(crate) fn cannot_read(path: &Path, error: &io::Error) -> Stop {
 
 impl Text {
     fn of(bytes: Vec<u8>) -> Self {
-        String::from_utf8(bytes).map_or_else(|error| Self::Bytes(error.into_bytes()), Self::Plain)
+        String::from_utf8(bytes).map_or_else(|error| Self::Bytes(error.into_bytes()), |text| Self::Plain(text.into()))
     }
 
     /// For messages: the JSON itself, or the string.
     pub(crate) fn as_shown(&self) -> String {
         match self {
-            Self::Json(text) | Self::Plain(text) => text.clone(),
+            Self::Json(text) | Self::Plain(text) => text.to_string(),
             Self::Bytes(bytes) | Self::BadJson(bytes) => String::from_utf8_lossy(bytes).into_owned(),
             Self::Several(words) => String::from_utf8_lossy(&words.join(&b' ')).into_owned(),
         }

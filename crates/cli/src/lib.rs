@@ -39,6 +39,7 @@ mod check;
 mod feed;
 mod fit;
 mod input;
+mod line;
 mod list;
 mod plan;
 mod values;

@@ -405,9 +405,9 @@ impl Engine {
                     (self.read, self.before) = (self.read - 1, self.before + 1);
                     report.before(number, origin)?;
                 }
-                Rest::Bad(input, fault) => {
+                Rest::Bad(bad) => {
                     self.read -= 1;
-                    self.bad_input(&self.plan.feed.bad(&input, fault), report)?;
+                    self.bad_input(&bad, report)?;
                 }
             }
         }

@@ -1,12 +1,6 @@
 //! What came of some inputs of a batch.
 
-use taskloom::JsonFault;
-
-use crate::{
-    input::{Input, Origin},
-    outcome::Done,
-    successes::Successes,
-};
+use crate::{bad_input::BadInput, input::Origin, outcome::Done, successes::Successes};
 
 /// What came of some inputs of a batch, in their order.
 #[derive(Debug, Default)]
@@ -25,7 +19,7 @@ pub(crate) enum Rest {
     /// It was done before, in the run that is gone on with.
     Before(u64, Origin),
     /// It does not fit.
-    Bad(Input, JsonFault),
+    Bad(Box<BadInput>),
 }
 
 impl Part {

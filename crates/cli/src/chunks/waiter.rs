@@ -8,14 +8,13 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, Sender},
     },
-    vec,
 };
 
 use serde_json::Value;
-use taskloom::{JsonFault, NamedTask, TaskError, View};
+use taskloom::{NamedTask, TaskError, View};
 
 use super::{Batch, Entry, Part, Rest};
-use crate::{feed::Feed, fit::Fit, outcome::Done, run::Message};
+use crate::{bad_input::BadInput, feed::Feed, fit::Fit, outcome::Done, run::Message};
 
 /// What a waiter has taken down of its oldest batch: whoever finds that it takes long may take it. And that batch's turn.
 #[derive(Default)]
@@ -36,16 +35,18 @@ pub(super) struct Waiter {
 /// A batch that is under way.
 struct Sheet {
     turn: u64,
-    unread: vec::IntoIter<Entry>,
-    /// What has been read and has no outcome yet.
-    read: VecDeque<(Entry, Fate)>,
+    entries: Vec<Entry>,
+    /// What became of those that have been looked at.
+    fates: Vec<Fate>,
+    /// How many have been taken down.
+    done: usize,
 }
 
 enum Fate {
     /// It is with the pool.
     Sent,
     Before,
-    Bad(Box<JsonFault>),
+    Bad(Box<BadInput>),
     NotStarted,
 }
 
@@ -87,7 +88,8 @@ impl Waiter {
     }
 
     fn sheet(&self, batch: Batch) -> Sheet {
-        Sheet { turn: batch.turn, unread: batch.entries.into_iter(), read: VecDeque::new() }
+        let fates = Vec::with_capacity(batch.entries.len());
+        Sheet { turn: batch.turn, entries: batch.entries, fates, done: 0 }
     }
 
     /// The next input that is one for the pool.
@@ -95,9 +97,9 @@ impl Waiter {
         let mut sheets = sheets.borrow_mut();
         loop {
             if let Some(sheet) = sheets.back_mut() {
-                for mut entry in sheet.unread.by_ref() {
-                    let (fate, task) = self.look_at(&mut entry);
-                    sheet.read.push_back((entry, fate));
+                while let Some(entry) = sheet.entries.get_mut(sheet.fates.len()) {
+                    let (fate, task) = self.look_at(entry);
+                    sheet.fates.push(fate);
                     if task.is_some() {
                         return task;
                     }
@@ -118,7 +120,7 @@ impl Waiter {
         }
         match entry.task.take().map_or_else(|| self.fit.task(&entry.input.text), |task| Ok(*task)) {
             Ok(task) => (Fate::Sent, Some(task)),
-            Err(fault) => (Fate::Bad(Box::new(fault)), None),
+            Err(fault) => (Fate::Bad(Box::new(self.feed.bad(&entry.input, fault))), None),
         }
     }
 
@@ -129,31 +131,31 @@ impl Waiter {
         let mut desk = self.desk.0.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(sheet) = sheets.front_mut() {
             desk.0 = sheet.turn;
-            while let Some((entry, fate)) = sheet.read.pop_front() {
-                let fate = match fate {
-                    Fate::Sent => match result.take() {
-                        Some(result) => {
-                            self.settle(&mut desk.1, entry, result);
-                            continue;
-                        }
-                        None if is_end => Fate::NotStarted,
-                        None => {
-                            sheet.read.push_front((entry, fate));
-                            return true;
-                        }
-                    },
-                    other => other,
-                };
-                match fate {
-                    Fate::Before => desk.1.rest.push(Rest::Before(entry.number, entry.input.origin)),
-                    Fate::Bad(fault) => desk.1.rest.push(Rest::Bad(entry.input, *fault)),
-                    Fate::Sent | Fate::NotStarted => desk.1.not_started += 1,
+            while let Some(fate) = sheet.fates.get_mut(sheet.done) {
+                let entry = &sheet.entries[sheet.done];
+                match (std::mem::replace(fate, Fate::Sent), result.take()) {
+                    (Fate::Sent, Some(result)) => self.settle(&mut desk.1, entry, result),
+                    (Fate::Sent, None) if !is_end => return true,
+                    (Fate::Sent | Fate::NotStarted, other) => {
+                        result = other;
+                        desk.1.not_started += 1;
+                    }
+                    (Fate::Before, other) => {
+                        result = other;
+                        desk.1.rest.push(Rest::Before(entry.number, entry.input.origin));
+                    }
+                    (Fate::Bad(bad), other) => {
+                        result = other;
+                        desk.1.rest.push(Rest::Bad(bad));
+                    }
                 }
+                sheet.done += 1;
             }
-            if !is_end && !sheet.unread.as_slice().is_empty() {
+            let unread = sheet.entries.len() - sheet.done;
+            if unread > 0 && !is_end {
                 return true;
             }
-            desk.1.not_started += sheet.unread.len();
+            desk.1.not_started += unread;
             let part = std::mem::take(&mut desk.1);
             if self.sender.send(Message::Part(sheet.turn, part, true)).is_err() {
                 return false;
@@ -163,7 +165,7 @@ impl Waiter {
         true
     }
 
-    fn settle(&self, part: &mut Part, entry: Entry, result: Result<Value, TaskError>) {
+    fn settle(&self, part: &mut Part, entry: &Entry, result: Result<Value, TaskError>) {
         match result {
             Ok(value) if self.is_brief => part.successes.add(entry.number, entry.input.key, &value),
             Err(TaskError::Cancelled | TaskError::Closed) if self.is_aborted() => part.not_started += 1,

@@ -33,7 +33,7 @@ impl Subject {
     pub(crate) fn of(text: &Text) -> Result<Self, JsonFault> {
         let one = |word: Vec<u8>| Self { words: vec![word], fields: BTreeMap::new() };
         Ok(match text {
-            Text::Plain(text) => one(text.clone().into_bytes()),
+            Text::Plain(text) => one(text.as_bytes().to_vec()),
             Text::Bytes(bytes) => one(bytes.clone()),
             Text::BadJson(bytes) => return Err(not_utf8(bytes)),
             Text::Several(words) => {
@@ -233,7 +233,7 @@ mod tests {
     }
 
     fn one(command: &[&str], input: &str) -> String {
-        filled(command, false, Text::Plain(input.to_owned())).join("|")
+        filled(command, false, Text::Plain(input.into())).join("|")
     }
 
     #[test]
@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn fields_stand_for_values_of_json() {
-        let json = |text: &str| Text::Json(text.to_owned());
+        let json = |text: &str| Text::Json(text.into());
         let object = r#"{"name": "a b", "n": 10000000000000000000000, "deep": {"x": [1]}}"#;
         assert_eq!(
             filled(&["x", "{name}", "{n}", "{deep}", "{other}"], false, json(object)),
@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_shell_gets_quoted_values_in_one_script() {
-        let plain = || Text::Plain("it's; rm".to_owned());
+        let plain = || Text::Plain("it's; rm".into());
         assert_eq!(filled(&["cat {} | wc -l > {#}"], true, plain()), ["sh", "-c", r"cat 'it'\''s; rm' | wc -l > 7"]);
         assert_eq!(filled(&["wc", "-l"], true, plain())[2], r"wc -l 'it'\''s; rm'");
         let reads = filled(&[r#"echo "$TASKLOOM_TASK_INPUT" | wc"#], true, plain());

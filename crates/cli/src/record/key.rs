@@ -111,11 +111,11 @@ mod tests {
 
     #[test]
     fn keys_differ_where_inputs_tasks_or_versions_do() {
-        let plain = |text: &str| Text::Plain(text.to_owned());
+        let plain = |text: &str| Text::Plain(text.into());
         let keys = Keys::new("a", "1");
         let mut all = vec![
             keys.key(&plain("x")),
-            keys.key(&Text::Json("x".to_owned())),
+            keys.key(&Text::Json("x".into())),
             keys.key(&Text::Several(vec![b"x".to_vec()])),
             keys.key(&Text::Several(vec![b"x".to_vec(), Vec::new()])),
             keys.key(&plain("y")),
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_key_is_read_back() {
-        let key = Keys::new("a", "1").key(&Text::Plain("x".to_owned()));
+        let key = Keys::new("a", "1").key(&Text::Plain("x".into()));
         let text = serde_json::to_string(&key).unwrap();
         assert_eq!((text.len(), serde_json::from_str::<Key>(&text).unwrap()), (26, key));
         assert!(serde_json::from_str::<Key>("\"12\"").is_err());
