@@ -19,7 +19,8 @@ pub const UNAVAILABLE: u8 = 69;
 pub const NOT_WRITTEN: u8 = 74;
 /// At least one task did not succeed.
 pub const TASKS_FAILED: u8 = 100;
-/// A bug: the program panicked. Rust's own code, never returned by hand.
+/// A bug: the program panicked, or one of its threads did, which it tells. Rust's own code. Nothing that can be typed leads to
+/// it: what panics in a task is the task's outcome, and a command is a process of its own.
 pub const BUG: u8 = 101;
 /// The limit on the whole run was reached, as `timeout(1)` says it.
 pub const RUN_TIMEOUT: u8 = 124;

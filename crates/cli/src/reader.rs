@@ -67,3 +67,32 @@ impl Credits {
         self.more.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{self, Sender};
+
+    use super::*;
+    use crate::{args::InputArgs, input::Source};
+
+    struct Faulty(Sender<Result<(), Stop>>);
+
+    impl Taker for Faulty {
+        fn take(&mut self, number: u64, _: Input) -> bool {
+            assert!(number < 3, "a fault of ours");
+            true
+        }
+        fn end(self, end: Result<(), Stop>) {
+            self.0.send(end).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_fault_ends_the_reading_and_is_told() {
+        let mut feed = Feed::new(&InputArgs::default()).unwrap();
+        feed.sources.push(Source::Range(0..10));
+        let (sender, ended) = mpsc::channel();
+        start(Arc::new(feed), Faulty(sender)).unwrap();
+        assert_eq!(ended.recv().unwrap().unwrap_err().exit(), exit::BUG);
+    }
+}

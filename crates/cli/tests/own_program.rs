@@ -5,6 +5,7 @@
 use std::process::Command;
 
 use taskloom::task;
+use taskloom_cli::Extra;
 
 /// Doubles a number.
 #[task]
@@ -31,7 +32,7 @@ const PROGRAM: &str = "OWN_PROGRAM";
 
 fn main() {
     if std::env::var_os(PROGRAM).is_some() {
-        taskloom_cli::main()
+        taskloom_cli::main_with(vec![Extra { command: clap::Command::new("fault"), run: |_| panic!("a fault") }])
     }
     assert_eq!(double(2), 4);
     assert_eq!(other::double(0.5), 1.0);
@@ -51,6 +52,8 @@ fn main() {
     let (out, err) = typed("run keeps --range 0..4", 2);
     assert_eq!((&*out, &*err), ("", "error: `keeps` makes a worker's state and cannot be run by name\n"));
     assert!(!typed("tasks", 0).0.contains("keeps") && typed("tasks keeps", 0).0.contains("makes a worker's state"));
+
+    assert!(typed("fault", 101).1.contains("a fault"), "a fault of the program itself");
 
     println!("a program of somebody else's has the commands over its tasks: ok");
 }

@@ -3,6 +3,7 @@
 mod harness;
 
 mod chunks;
+mod codes;
 mod demo;
 mod ends;
 mod events;
