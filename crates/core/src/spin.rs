@@ -5,12 +5,15 @@
 //! looks for longer than [`LONGEST`]; after looking in vain the next waits go to sleep at once, twice as many each time, and so
 //! after a look in which somebody else got the processor. It is not given away by yielding: who sleeps is woken in time, who
 //! yields waits until the others have used up theirs.
+//!
+//! Two who wait for each other must not stay asleep because the other is. So a wait that goes to sleep at once tells too whether
+//! looking would have paid: if what was waited for [came](Spin::came) about as soon as a look lasts, the next are looks sooner.
 
 use std::{
     hint,
     sync::{
         OnceLock,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -24,6 +27,8 @@ const INTERRUPTED: Duration = Duration::from_micros(50);
 const LOOKS: u32 = 16;
 /// Most waits in a row that go to sleep at once.
 const MOST_PASSED: u32 = 255;
+/// Not that long passes between what wakes a sleeper and its being awake, mostly.
+const WAKING: Duration = Duration::from_micros(60);
 
 /// Whether it pays to look, at one place where threads wait.
 #[derive(Debug)]
@@ -33,6 +38,8 @@ pub struct Spin {
     to_pass: AtomicU32,
     /// How many did when it last was in vain.
     passed: AtomicU32,
+    /// When the last of them did, in nanoseconds of [`now`]; 0 if that is over.
+    asleep_since: AtomicU64,
 }
 
 impl Default for Spin {
@@ -50,7 +57,7 @@ impl Spin {
     /// One that looks for so long at most: where who is waited for may have to be woken first, a look that ends before that
     /// would be in vain for ever, for the other side falls asleep just as often.
     pub fn lasting(longest: Duration) -> Self {
-        Self { longest, to_pass: AtomicU32::new(0), passed: AtomicU32::new(0) }
+        Self { longest, to_pass: AtomicU32::new(0), passed: AtomicU32::new(0), asleep_since: AtomicU64::new(0) }
     }
 
     /// Whether the next wait is to look first. Counts as that wait.
@@ -59,8 +66,21 @@ impl Spin {
         // Several threads may count one twice: it is a guess anyway.
         if to_pass > 0 {
             self.to_pass.store(to_pass - 1, Ordering::Relaxed);
+            self.asleep_since.store(now(), Ordering::Relaxed);
         }
         to_pass == 0 && several_cores()
+    }
+
+    /// What a wait has gone to sleep for has come. No matter if it has not, or if the wait was none that went to sleep at once.
+    pub fn came(&self) {
+        if self.asleep_since.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let since = self.asleep_since.swap(0, Ordering::Relaxed);
+        let waited = Duration::from_nanos(now().saturating_sub(since));
+        if since > 0 && waited < self.longest + WAKING {
+            self.to_pass.store(self.to_pass.load(Ordering::Relaxed) / 4, Ordering::Relaxed);
+        }
     }
 
     /// Looks until it has `happened`, or for a moment. Whether it has.
@@ -98,6 +118,12 @@ impl Spin {
     }
 }
 
+/// Nanoseconds since some moment, more than 0.
+fn now() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed().as_nanos() as u64 + 1
+}
+
 fn several_cores() -> bool {
     static SEVERAL: OnceLock<bool> = OnceLock::new();
     *SEVERAL.get_or_init(|| thread::available_parallelism().is_ok_and(|cores| cores.get() > 1))
@@ -128,5 +154,26 @@ mod tests {
         assert!((0..20).all(|_| spin.look(|| true)));
         spin.look(|| false);
         assert_eq!(waits_until_it_pays(&spin), 1);
+    }
+
+    #[test]
+    fn who_sleeps_while_it_would_have_paid_to_look_looks_again_soon() {
+        if !several_cores() {
+            return assert!(!Spin::new().pays());
+        }
+        let spin = Spin::new();
+        spin.pass(63);
+        assert!(!spin.pays());
+        thread::sleep(LONGEST + WAKING);
+        spin.came();
+        assert_eq!(waits_until_it_pays(&spin), 62, "it came late");
+        let spin = Spin::lasting(Duration::from_secs(3600));
+        spin.pass(63);
+        spin.came();
+        assert_eq!(spin.to_pass.load(Ordering::Relaxed), 63, "nobody slept");
+        assert!(!spin.pays());
+        spin.came();
+        spin.came();
+        assert_eq!(waits_until_it_pays(&spin), 15, "it came soon, once");
     }
 }

@@ -128,7 +128,10 @@ pub(crate) struct Shared {
     original: Original,
     books: Mutex<Books>,
     changed: Condvar,
-    crowd: Mutex<Crowd>,
+    /// Workers that can be heard by whoever waits for a task.
+    crowd: Mutex<Vec<Arc<Hearing>>>,
+    /// Whether it pays that whoever waits hears the crowd.
+    attention: Spin,
     /// Wakes the supervisor.
     pub(crate) bell: Bell,
     supervisor: Mutex<Option<JoinHandle<()>>>,
@@ -138,12 +141,6 @@ pub(crate) struct Shared {
 
 /// How long a caller that waits hears workers itself: one of them may have to wake up first.
 const ATTENTION: Duration = Duration::from_micros(80);
-
-/// Workers that can be heard by whoever waits for a task.
-struct Crowd {
-    hearings: Vec<Arc<Hearing>>,
-    spin: Spin,
-}
 
 thread_local! {
     /// The pool, by its id, that this thread works for: it must not wait for that pool's end.
@@ -159,20 +156,26 @@ impl Shared {
             original: Original::new()?,
             books: Mutex::new(books),
             changed: Condvar::new(),
-            crowd: Mutex::new(Crowd { hearings: Vec::new(), spin: Spin::lasting(ATTENTION) }),
+            crowd: Mutex::default(),
+            attention: Spin::lasting(ATTENTION),
             bell: Bell::new()?,
             supervisor: Mutex::default(),
             last: Mutex::default(),
         })
     }
 
+    /// A worker's own reader has been woken by what it hears: whoever waits for that did not look.
+    pub(crate) fn has_been_heard(&self) {
+        self.attention.came();
+    }
+
     /// A worker can be heard from now on.
     pub(crate) fn hear(&self, hearing: &Arc<Hearing>) {
-        self.crowd().hearings.push(hearing.clone());
+        self.crowd().push(hearing.clone());
     }
 
     pub(crate) fn hear_no_more(&self, hearing: &Arc<Hearing>) {
-        self.crowd().hearings.retain(|other| !Arc::ptr_eq(other, hearing));
+        self.crowd().retain(|other| !Arc::ptr_eq(other, hearing));
     }
 
     /// Hears all workers for a moment, in place of their readers' threads, until `is_done`: a caller that waits is awake
@@ -180,18 +183,17 @@ impl Shared {
     fn attend(self: &Arc<Self>, is_done: &dyn Fn() -> bool) {
         // Whoever does so already does it for all.
         let Ok(crowd) = self.crowd.try_lock() else { return };
-        let Crowd { hearings, spin } = &*crowd;
-        if hearings.is_empty() || self.hub.measuring() || !spin.pays() {
+        if crowd.is_empty() || self.hub.measuring() || !self.attention.pays() {
             return;
         }
-        spin.look(|| {
-            hearings.iter().for_each(|hearing| hearing.attend(self));
+        self.attention.look(|| {
+            crowd.iter().for_each(|hearing| hearing.attend(self));
             is_done()
         });
-        hearings.iter().for_each(|hearing| hearing.leave());
+        crowd.iter().for_each(|hearing| hearing.leave());
     }
 
-    fn crowd(&self) -> MutexGuard<'_, Crowd> {
+    fn crowd(&self) -> MutexGuard<'_, Vec<Arc<Hearing>>> {
         // Nothing panics while it holds this lock.
         self.crowd.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -311,6 +311,7 @@ impl Receiver {
             idle();
             if self.set_bell(EAGER)? {
                 self.bed().rest(EAGER, None);
+                self.spin.came();
             }
         }
     }

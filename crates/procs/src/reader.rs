@@ -165,6 +165,9 @@ impl Hearing {
             if quiet {
                 bed.rest(tone, limit);
             }
+            if tone == EAGER {
+                shared.has_been_heard();
+            }
         }
     }
 
