@@ -15,10 +15,7 @@ use crate::{
 pub struct Context {
     worker: Worker,
     link: Arc<dyn Link>,
-    id: u64,
-    index: u64,
-    attempt: u32,
-    seed: u64,
+    run: RunId,
     escaped: RefCell<Option<TaskError>>,
 }
 
@@ -31,53 +28,60 @@ pub trait Link: Send + Sync {
 }
 
 /// What identifies a run of a task; travels with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct RunId {
     pub(crate) id: u64,
+    pub(crate) pool_seed: u64,
+    /// Number of the map or submission.
+    pub(crate) batch: u64,
     pub(crate) index: u64,
     pub(crate) attempt: u32,
-    pub(crate) seed: u64,
+}
+
+impl RunId {
+    pub(crate) fn seed(&self) -> u64 {
+        seed_of(self.pool_seed, self.batch, self.index)
+    }
 }
 
 impl Context {
     pub(crate) fn new(worker: &Worker, link: Arc<dyn Link>, run: RunId) -> Self {
-        let RunId { id, index, attempt, seed } = run;
-        Self { worker: worker.clone(), link, id, index, attempt, seed, escaped: RefCell::new(None) }
+        Self { worker: worker.clone(), link, run, escaped: RefCell::new(None) }
     }
 
     pub(crate) fn for_init(worker: &Worker) -> Self {
-        Self::new(worker, Arc::new(NoLink), RunId { id: 0, index: 0, attempt: 1, seed: 0 })
+        Self::new(worker, Arc::new(NoLink), RunId { attempt: 1, ..RunId::default() })
     }
 
     /// Whether the task has been asked to stop: cancelled, over a time limit, or its pool is ending.
     /// A task that looks now and then and returns early keeps its worker alive.
     pub fn is_cancelled(&self) -> bool {
-        self.link.is_cancelled(self.attempt)
+        self.link.is_cancelled(self.run.attempt)
     }
 
     /// The same question for threads that the task starts itself.
     pub fn cancel_token(&self) -> CancelToken {
-        CancelToken { link: self.link.clone(), attempt: self.attempt }
+        CancelToken { link: self.link.clone(), attempt: self.run.attempt }
     }
 
     /// Reports that `done` of `total` steps are done; readers of the pool's events see it. A report costs about as much as a message to a worker.
     pub fn progress(&self, done: u64, total: u64) {
-        self.link.progress(self.id, done, total);
+        self.link.progress(self.run.id, done, total);
     }
 
     /// The task's id, as its handle and the events have it.
     pub fn id(&self) -> u64 {
-        self.id
+        self.run.id
     }
 
     /// Its place in the map it belongs to, from 0; 0 for a task submitted alone.
     pub fn index(&self) -> u64 {
-        self.index
+        self.run.index
     }
 
     /// Which attempt this is, from 1.
     pub fn attempt(&self) -> u32 {
-        self.attempt
+        self.run.attempt
     }
 
     /// The number of the worker, unique in its pool.
@@ -93,7 +97,7 @@ impl Context {
     /// A number for random generators. It depends on the pool's seed, the number of the map or
     /// submission and the index alone: not on backend, worker, attempt or order.
     pub fn seed(&self) -> u64 {
-        self.seed
+        self.run.seed()
     }
 
     /// What the pool's initialiser made on this worker; `None` if there is none, or it is of another type.
@@ -115,9 +119,9 @@ impl Context {
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context")
-            .field("id", &self.id)
-            .field("index", &self.index)
-            .field("attempt", &self.attempt)
+            .field("id", &self.run.id)
+            .field("index", &self.run.index)
+            .field("attempt", &self.run.attempt)
             .field("worker", &self.worker)
             .finish_non_exhaustive()
     }

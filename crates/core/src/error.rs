@@ -442,7 +442,13 @@ macro_rules! into_variant {
     ($($record:ident => $variant:ident),* $(,)?) => {$(
         impl From<$record> for TaskError {
             fn from(record: $record) -> Self {
-                Self::$variant(Box::new(record))
+                Box::new(record).into()
+            }
+        }
+
+        impl From<Box<$record>> for TaskError {
+            fn from(record: Box<$record>) -> Self {
+                Self::$variant(record)
             }
         }
     )*};

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! frame = head (postcard) , { extent (its bytes are u64::MAX if the item is over) , arguments } per item
+//!       | head (postcard) , { end (32 bits) } per item , arguments of all
 //! ```
 //!
-//! Bodies of the arguments stand beside, in order. Backends carry frames and know only their own token in them. Both sides are the same program.
+//! Bodies of the arguments stand beside, in order. The second form is for several items of which none is over, without bodies. Backends carry frames and know only their own token in them. Both sides are the same program.
 
 use std::{ops::Range, sync::Arc};
 
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     blob::Blob,
     codec::{CodecFault, Encoded, Extent, Payload, Postcard},
-    context::{Context, Link, RunId, seed_of},
+    context::{Context, Link, RunId},
     error::TaskError,
     event::Metrics,
     job::Cargo,
@@ -36,6 +37,8 @@ struct FrameHead {
     pool_seed: u64,
     measure: bool,
     count: u32,
+    /// In the second form.
+    together: bool,
 }
 
 /// In place of an extent: the item is over, and its arguments are not here.
@@ -47,10 +50,12 @@ pub(crate) fn write(
     attempt: u32,
     items: Range<u32>,
     cargo: &Cargo,
-    is_sent: impl Fn(u32) -> bool,
+    over: &[u32],
     out: &mut Payload,
 ) {
     let hub = &head.core.hub;
+    let simple = over.is_empty() && items.len() > 1;
+    let together = cargo.plain(items.clone()).filter(|(bytes, _)| simple && u32::try_from(bytes.len()).is_ok());
     let frame = FrameHead {
         token,
         slot: head.slot,
@@ -61,11 +66,18 @@ pub(crate) fn write(
         pool_seed: hub.settings().seed,
         measure: head.measuring(),
         count: items.len() as u32,
+        together: together.is_some(),
     };
     // Plain numbers: nothing in them can be refused.
     Postcard::append(&frame, out.bytes_mut()).expect("a frame's head can be encoded");
+    if let Some((bytes, ends)) = together {
+        let out = out.bytes_mut();
+        out.reserve(4 * items.len() + bytes.len());
+        ends.for_each(|end| out.extend_from_slice(&(end as u32).to_le_bytes()));
+        return out.extend_from_slice(bytes);
+    }
     for item in items {
-        if is_sent(item) {
+        if over.binary_search(&item).is_err() {
             let args = cargo.args(item);
             out.bytes_mut().extend_from_slice(&args.left().to_le_bytes());
             out.append(args);
@@ -79,8 +91,57 @@ pub(crate) fn write(
 #[derive(Debug)]
 pub struct Batch {
     head: FrameHead,
+    args: Args,
+}
+
+/// The arguments of items that have not been run.
+#[derive(Debug)]
+enum Args {
     /// `None` for an item that is over, or has been run.
-    args: Vec<Option<Parcel>>,
+    Each(Vec<Option<Parcel>>),
+    /// One behind the other, with their ends. Those before `next` have been run.
+    Together { bytes: Vec<u8>, ends: Vec<u32>, next: u32 },
+}
+
+impl Args {
+    fn read_together(count: u32, from: &mut &[u8]) -> Option<Self> {
+        let mut ends = Vec::new();
+        let mut end = 0;
+        for _ in 0..count {
+            let (next, rest) = from.split_first_chunk()?;
+            (*from, end) = (rest, u32::from_le_bytes(*next));
+            ends.push(end);
+        }
+        let bytes = from.split_off(..end as usize)?.to_vec();
+        ends.is_sorted().then_some(Self::Together { bytes, ends, next: 0 })
+    }
+
+    fn is_over(&self, item: u32) -> bool {
+        match self {
+            Self::Each(args) => args[item as usize].is_none(),
+            Self::Together { next, .. } => item < *next,
+        }
+    }
+
+    fn bodies(&self, item: u32) -> impl Iterator<Item = &Blob> {
+        let parcel = match self {
+            Self::Each(args) => args[item as usize].as_ref(),
+            Self::Together { .. } => None,
+        };
+        parcel.into_iter().flat_map(Parcel::bodies)
+    }
+
+    /// Gives an item's arguments to a reader; once.
+    fn open<R>(&mut self, item: u32, read: impl FnOnce(Encoded<'_>) -> R) -> R {
+        match self {
+            Self::Each(args) => args[item as usize].take().unwrap_or_default().open(read),
+            Self::Together { bytes, ends, next } => {
+                *next = item + 1;
+                let start = item.checked_sub(1).map_or(0, |before| ends[before as usize]);
+                read(bytes[start as usize..ends[item as usize] as usize].into())
+            }
+        }
+    }
 }
 
 impl Batch {
@@ -91,6 +152,10 @@ impl Batch {
     pub fn read(from: &mut Encoded<'_>) -> Result<Self, CodecFault> {
         let head: FrameHead = Postcard::split(from.bytes_mut())?;
         let short = || CodecFault::new("a frame ends too early");
+        if head.together {
+            let args = Args::read_together(head.count, from.bytes_mut()).ok_or_else(short)?;
+            return Ok(Self { head, args });
+        }
         let mut args = Vec::new();
         for _ in 0..head.count {
             args.push(match Extent::take(from.bytes_mut()).ok_or_else(short)? {
@@ -98,7 +163,7 @@ impl Batch {
                 extent => Some(Parcel::new(from.split(extent).ok_or_else(short)?)),
             });
         }
-        Ok(Self { head, args })
+        Ok(Self { head, args: Args::Each(args) })
     }
 
     /// The backend's own mark, as it was given to [`Job::sent`](crate::Job::sent).
@@ -118,12 +183,12 @@ impl Batch {
 
     /// Whether an item was over before it was sent, or has been run: it is to be passed over in silence.
     pub fn is_over(&self, item: u32) -> bool {
-        self.args[item as usize].is_none()
+        self.args.is_over(item)
     }
 
     /// The bodies of an item's arguments, until it is run.
     pub fn bodies(&self, item: u32) -> impl Iterator<Item = &Blob> {
-        self.args[item as usize].iter().flat_map(Parcel::bodies)
+        self.args.bodies(item)
     }
 
     /// Id of an item's task.
@@ -136,8 +201,8 @@ impl Batch {
         self.head.attempt
     }
 
-    /// Runs an item and appends its encoded result to `out`, which is left alone if there is none.
-    /// The item's arguments are gone then.
+    /// Runs an item and appends its encoded result to `out`, which is left alone if there is none. Gives what it cost too, if
+    /// somebody wants to know. The item's arguments are gone then.
     ///
     /// # Errors
     /// How it ended other than well; a panic is caught.
@@ -147,16 +212,15 @@ impl Batch {
         worker: &Worker,
         link: Arc<dyn Link>,
         out: &mut Payload,
-    ) -> (Result<(), TaskError>, Metrics) {
+    ) -> (Result<(), TaskError>, Option<Box<Metrics>>) {
         let FrameHead { slot, batch, attempt, pool_seed, measure, .. } = self.head;
         let index = self.head.index + u64::from(item);
-        let run = RunId { id: self.id(item), index, attempt, seed: seed_of(pool_seed, batch, index) };
+        let run = RunId { id: self.id(item), pool_seed, batch, index, attempt };
         let cx = Context::new(worker, link, run);
-        let args = self.args[item as usize].take().unwrap_or_default();
         let start = out.extent();
         let clock = Stopwatch::start(measure, worker);
         let body = |args: Encoded<'_>| panic::catch(|| Registry::get().at(slot)?.run(args, &cx, out));
-        let done = crate::ambient::in_task(worker, run.id, || args.open(body));
+        let done = crate::ambient::in_task(worker, run.id, || self.args.open(item, body));
         let metrics = clock.stop(worker);
         let done = done.unwrap_or_else(|panic| Err(panic.into()));
         if done.is_err() {

@@ -59,6 +59,15 @@ impl Cargo {
         self.payload.part(start, end)
     }
 
+    /// The bytes of some items' arguments, and where each ends in them; `None` if any of them has bodies.
+    pub(crate) fn plain(&self, items: Range<u32>) -> Option<(&[u8], impl Iterator<Item = usize>)> {
+        let last = items.end.checked_sub(1).filter(|last| *last >= items.start)?;
+        let start = self.place(items.start).0;
+        let bytes = self.payload.plain_part(start, self.place(last).1)?;
+        let ends = self.ends[items.start as usize..items.end as usize].iter();
+        Some((bytes, ends.map(move |end| end.bytes - start.bytes)))
+    }
+
     /// Bytes of some items' arguments, without those of bodies.
     fn bytes(&self, first: u32, end: u32) -> usize {
         if first < end { self.place(end - 1).1.bytes - self.place(first).0.bytes } else { 0 }
@@ -117,6 +126,9 @@ impl Job {
     /// ones among them.
     pub fn size(&self, cost: impl Fn(&Blob) -> usize) -> usize {
         let size = |cargo: &Arc<Cargo>| {
+            if let Some((bytes, _)) = cargo.plain(self.items.clone()) {
+                return bytes.len();
+            }
             let bytes = cargo.bytes(self.items.start, self.items.end);
             bytes + self.items.clone().flat_map(|item| cargo.bodies(item)).map(cost).sum::<usize>()
         };
@@ -131,7 +143,7 @@ impl Job {
 
     /// Whether nothing is left to do: everything was cancelled, or timed out.
     pub fn is_over(&self) -> bool {
-        !self.items.clone().any(|item| self.work.is_open(item, self.attempt))
+        self.work.are_over(self.items.clone(), self.attempt)
     }
 
     /// Whether its results are only kept when they come, and read by whoever takes them: then no code of anybody's runs
@@ -176,8 +188,8 @@ impl Job {
     pub fn sent(&mut self, token: u64, out: &mut Payload) {
         let cargo = self.cargo.as_ref().expect("a backend that encodes gets encoded jobs");
         // What is over keeps its number and has no arguments: its body must not run.
-        let is_sent = |item| self.work.sent(item, self.attempt);
-        frame::write(self.work.head(), token, self.attempt, self.items.clone(), cargo, is_sent, out);
+        let sent = self.work.sent(self.items.clone(), self.attempt);
+        frame::write(self.work.head(), token, self.attempt, self.items.clone(), cargo, &sent, out);
     }
 
     /// Item `item`'s body begins on a worker elsewhere.
@@ -201,12 +213,12 @@ impl Job {
         }
     }
 
-    /// A worker elsewhere is done with items from `first` on, one behind the other and all of them well: their encoded results, and
-    /// how long each took. That they began need not have been told. The job [is plain](Self::is_plain).
-    pub fn replies(&self, first: u32, worker: u32, outputs: Vec<(Encoded<'_>, Duration)>) {
+    /// A worker elsewhere is done with items from `first` on, one behind the other and all of them well: their encoded results,
+    /// without bodies, and how long each took, about. That they began need not have been told. The job [is plain](Self::is_plain).
+    pub fn replies(&self, first: u32, worker: u32, outputs: &[&[u8]], took: Duration) {
         let Some(first) = self.item(first) else { return };
-        let room = self.items.end - first;
-        self.work.clone().replies(first, self.attempt, worker, &mut outputs.into_iter().take(room as usize));
+        let outputs = &outputs[..outputs.len().min((self.items.end - first) as usize)];
+        self.work.clone().replies(first, self.attempt, worker, outputs, took);
     }
 
     /// The worker gave the items from `from` on back without having started them. They leave this
@@ -270,7 +282,7 @@ impl Job {
 
 impl Drop for Job {
     fn drop(&mut self) {
-        if !self.items.is_empty() {
+        if !self.items.is_empty() && !self.is_over() {
             let spare = if self.work.head().core.capabilities.encodes { Spare::Nothing } else { Spare::Claimed };
             self.end(spare, &Lost::new("its backend dropped it").into());
         }
@@ -331,7 +343,7 @@ impl Ticket {
 
     /// Whether anything has no outcome yet.
     pub fn is_open(&self) -> bool {
-        self.items.clone().any(|item| self.work.is_open(item, self.attempt))
+        !self.work.are_over(self.items.clone(), self.attempt)
     }
 
     /// Ends all open items with this error, also those that run: what they still return is ignored.

@@ -18,6 +18,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     task::Waker,
     time::{Duration, Instant},
+    vec,
 };
 
 use crate::{
@@ -32,11 +33,13 @@ use crate::{
 /// How long a chunk should take: long against the cost of sending it, short against a person's patience.
 const CHUNK_TIME: Duration = Duration::from_millis(2);
 /// Most tasks in an automatic chunk.
-const MAX_CHUNK: usize = 4096;
+pub(crate) const MAX_CHUNK: usize = 4096;
 /// Most encoded bytes in an automatic chunk.
 const MAX_CHUNK_BYTES: usize = 48 << 10;
 /// A producer that takes longer than this for a chunk is slow: what it has given so far is sent.
 const SLOW_PULL: Duration = Duration::from_millis(1);
+/// Most results that are read at once: not one by one, for each time takes a lock.
+const TAKEN_AT_ONCE: usize = 64;
 /// Automatic chunks per worker in the window.
 const CHUNKS_PER_WORKER: usize = 4;
 
@@ -74,6 +77,8 @@ struct Open<T: Task> {
     node: Arc<Chunk<T>>,
     count: u32,
     taken: u32,
+    /// Those that are to be taken next.
+    ready: vec::IntoIter<Result<T::Output, TaskError>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -213,7 +218,9 @@ impl<I: Iterator<Item: IntoTask<M>>, M, B: ?Sized> Map<I, M, B> {
             let inbox = (flight.order == Order::Finish)
                 .then(|| (flight.inbox.clone(), flight.first_chunk + flight.chunks.len() as u64));
             match flight.packer.submit_chunk(load, flight.batch, flight.pulled, inbox) {
-                Ok(node) => flight.chunks.push_back(Open { node, count: count as u32, taken: 0 }),
+                Ok(node) => {
+                    flight.chunks.push_back(Open { node, count: count as u32, taken: 0, ready: Vec::new().into_iter() })
+                }
                 Err(error) => {
                     // The pool is closed: what was pulled gets that as its outcome, and no more is pulled.
                     flight.failed = Some(error);
@@ -236,14 +243,15 @@ impl<T: Task> Flight<T> {
         let outcome = match self.order {
             Order::Input => {
                 let front = self.chunks.front_mut()?;
-                let item = front.taken;
-                let outcome = if waker.will_wake(Waker::noop()) {
-                    front.node.take(item)
-                } else {
-                    front.node.poll(item, waker).then(|| front.node.take(item))?
-                };
-                front.taken += u32::from(outcome.is_some());
-                outcome?
+                if front.ready.len() == 0 {
+                    if !waker.will_wake(Waker::noop()) && !front.node.poll(front.taken, waker) {
+                        return None;
+                    }
+                    front.ready = front.node.take_run(front.taken, TAKEN_AT_ONCE).into_iter();
+                }
+                let outcome = front.ready.next()?;
+                front.taken += 1;
+                outcome
             }
             Order::Finish => {
                 let (chunk, item) = self.inbox.pop(waker)?;

@@ -14,6 +14,7 @@
 
 use std::{
     marker::PhantomData,
+    ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     task::Waker,
     time::{Duration, Instant},
@@ -405,7 +406,7 @@ impl<T: Task, S: Items<T>> Node<T, S> {
         // Only the attempt's own clock leaves time for another one; and a caller's cancel is meant for all of them.
         let over = matches!(error, TaskError::TimedOut(t) if t.clock != Clock::Running)
             || self.head.cancelled.load(Ordering::Relaxed);
-        if over { None } else { retry.wait_after(error.kind(), attempt, self.head.run_id(item, attempt).seed) }
+        if over { None } else { retry.wait_after(error.kind(), attempt, self.head.run_id(item, attempt).seed()) }
     }
 
     /// Runs the body; whatever happens in it becomes an outcome.
@@ -482,7 +483,7 @@ impl<T: Task, S: Items<T>> Work for Node<T, S> {
 
         let clock = Stopwatch::start(self.head.measuring(), worker);
         let outcome = self.outcome_of(item, attempt, task, cargo.as_deref(), worker);
-        let metrics = clock.stop(worker);
+        let metrics = clock.stop(worker).map_or_else(Metrics::default, |metrics| *metrics);
         match self.lock_attempt(item, attempt) {
             Some(cell) => self.finish(cell, item, outcome, metrics),
             None => {
@@ -492,15 +493,20 @@ impl<T: Task, S: Items<T>> Work for Node<T, S> {
         }
     }
 
-    fn sent(&self, item: u32, attempt: u32) -> bool {
-        let Some(mut cell) = self.lock_attempt(item, attempt) else { return false };
-        let this = &mut cell.items.as_mut()[item as usize];
-        let queued = matches!(this.stage, Stage::Queued(_));
-        if queued {
-            this.stage = Stage::Sent;
-            self.head.unclaimed.fetch_sub(1, Ordering::Relaxed);
+    fn sent(&self, items: Range<u32>, attempt: u32) -> Vec<u32> {
+        let mut over = Vec::new();
+        let mut cell = self.lock();
+        for item in items.clone() {
+            let this = &mut cell.items.as_mut()[item as usize];
+            if this.attempt == attempt && matches!(this.stage, Stage::Queued(_)) {
+                this.stage = Stage::Sent;
+            } else {
+                over.push(item);
+            }
         }
-        queued
+        drop(cell);
+        self.head.unclaimed.fetch_sub((items.len() - over.len()) as u32, Ordering::Relaxed);
+        over
     }
 
     fn returned(&self, item: u32, attempt: u32) -> Next {
@@ -577,45 +583,42 @@ impl<T: Task, S: Items<T>> Work for Node<T, S> {
         self.finish(cell, item, outcome, metrics)
     }
 
-    fn replies(
-        self: Arc<Self>,
-        first: u32,
-        attempt: u32,
-        worker: u32,
-        outputs: &mut dyn Iterator<Item = (Encoded<'_>, Duration)>,
-    ) {
+    fn replies(self: Arc<Self>, first: u32, attempt: u32, worker: u32, outputs: &[&[u8]], took: Duration) {
         // Those about which nothing else is to be known, in one go; the others one by one.
         let mut rest = Vec::new();
+        let is_plain = self.head.is_plain();
         let mut guard = self.lock();
         let cell = &mut *guard;
-        let (mut ended, mut left_queue, mut bytes) = (Vec::new(), 0, 0);
-        for ((output, took), item) in outputs.zip(first..) {
+        let (mut ended, mut left_queue, mut bytes) = (Vec::with_capacity(outputs.len()), 0, 0);
+        for (output, item) in outputs.iter().zip(first..) {
             let this = &mut cell.items.as_mut()[item as usize];
-            let simple = this.attempt == attempt
+            let simple = is_plain
+                && this.attempt == attempt
                 && this.extra.is_none()
-                && matches!(this.stage, Stage::Sent | Stage::Running)
-                && self.head.is_plain();
+                && matches!(this.stage, Stage::Sent | Stage::Running);
             if !simple {
-                rest.push((item, output, took));
+                rest.push((item, *output));
                 continue;
             }
             this.worker = worker;
-            this.stage = Stage::Arrived(Parcel::new(output));
-            cell.spent += took;
+            this.stage = Stage::Arrived(Parcel::new((*output).into()));
             if std::mem::take(&mut this.counted) {
                 left_queue += 1;
                 bytes += self.weight(cell, item);
             }
             ended.push(item);
         }
+        cell.spent += took * ended.len() as u32;
         let (cargo, waiters) = self.count_out(cell, ended.len(), left_queue, bytes);
         drop(guard);
         drop(cargo);
         self.tell(waiters, &ended);
         let work = self.clone() as Arc<dyn Work>;
-        for (item, output, took) in rest {
-            let reply = Reply { outcome: Ok(output), metrics: Metrics::default(), took, began_on: Some(worker) };
-            work.clone().reply(item, attempt, reply).follow(&work, item);
+        for (item, output) in rest {
+            let (outcome, metrics) = (Ok(output.into()), Metrics::default());
+            work.clone()
+                .reply(item, attempt, Reply { outcome, metrics, took, began_on: Some(worker) })
+                .follow(&work, item);
         }
     }
 
@@ -708,6 +711,12 @@ impl<T: Task, S: Items<T>> Work for Node<T, S> {
 
     fn is_open(&self, item: u32, attempt: u32) -> bool {
         self.lock_attempt(item, attempt).is_some_and(|cell| !cell.items.as_ref()[item as usize].stage.is_over())
+    }
+
+    fn are_over(&self, items: Range<u32>, attempt: u32) -> bool {
+        let cell = self.lock();
+        let is_open = |item: &Item<T>| item.attempt == attempt && !item.stage.is_over();
+        cell.open == 0 || !cell.items.as_ref()[items.start as usize..items.end as usize].iter().any(is_open)
     }
 
     fn has_begun(&self, item: u32, attempt: u32) -> bool {
@@ -830,6 +839,39 @@ impl<T: Task, S: Items<T>> Take<T::Output> for Node<T, S> {
             }
             _ => None,
         }
+    }
+
+    fn take_run(&self, first: u32, most: usize) -> Vec<Result<T::Output, TaskError>> {
+        let mut cell = self.lock();
+        let there = |item: &&mut Item<T>| matches!(item.stage, Stage::Done(_) | Stage::Arrived(_));
+        let items = cell.items.as_mut()[first as usize..].iter_mut().take(most).take_while(there);
+        let found: Vec<_> =
+            items.map(|item| std::mem::replace(&mut item.stage, Stage::Taken(Kind::Succeeded))).collect();
+        drop(cell);
+        let mut taken: Vec<Result<T::Output, TaskError>> = Vec::with_capacity(found.len());
+        let mut found = found.into_iter();
+        while found.len() > 0 {
+            let reads = panic::catch(|| {
+                for stage in found.by_ref() {
+                    taken.push(match stage {
+                        Stage::Done(outcome) => outcome,
+                        Stage::Arrived(parcel) => {
+                            parcel.open(|output| <T::Reach as Reach<T>>::decode_output(self.head.slot, output))
+                        }
+                        _ => Err(Lost::new("its outcome was taken by somebody else").into()),
+                    });
+                }
+            });
+            // What reads the values is their types' code.
+            taken.extend(reads.err().map(|panic| Err(panic.into())));
+        }
+        if taken.iter().any(Result::is_err) {
+            let mut cell = self.lock();
+            for (outcome, item) in taken.iter().zip(&mut cell.items.as_mut()[first as usize..]) {
+                item.stage = Stage::Taken(outcome.as_ref().map_or_else(TaskError::kind, |_| Kind::Succeeded));
+            }
+        }
+        taken
     }
 }
 

@@ -16,7 +16,9 @@ use crate::error::Panic;
 
 thread_local! {
     static DEPTH: Cell<u32> = const { Cell::new(0) };
-    static NOTED: RefCell<Option<Panic>> = const { RefCell::new(None) };
+    static NOTED: RefCell<Option<Box<Panic>>> = const { RefCell::new(None) };
+    /// Whether anything is: to look there each time would cost more than a short task.
+    static IS_NOTED: Cell<bool> = const { Cell::new(false) };
 }
 
 static LAST_WORDS: OnceLock<fn(&Panic)> = OnceLock::new();
@@ -28,20 +30,32 @@ pub fn last_words(say: fn(&Panic)) {
 }
 
 /// Runs `f` and turns a panic into a record.
-pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
+pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Box<Panic>> {
     install_hook();
     // This may run in a `drop` while another panic unwinds: what was noted of that one is kept.
-    let outer = NOTED.take();
+    let outer = take_note();
     DEPTH.set(DEPTH.get() + 1);
     let done = catch_unwind(AssertUnwindSafe(f));
     DEPTH.set(DEPTH.get() - 1);
-    // Replaced in any case: a panic that `f` caught itself is nobody's outcome.
-    let noted = NOTED.replace(outer);
+    // Taken in any case: a panic that `f` caught itself is nobody's outcome.
+    let noted = take_note();
+    if let Some(outer) = outer {
+        keep_note(outer);
+    }
     done.map_err(|payload| {
-        let seen = noted.unwrap_or_else(|| Panic::new(message_of(&*payload)));
+        let seen = noted.unwrap_or_else(|| Box::new(Panic::new(message_of(&*payload))));
         dispose(payload);
         seen
     })
+}
+
+fn take_note() -> Option<Box<Panic>> {
+    if IS_NOTED.replace(false) { NOTED.take() } else { None }
+}
+
+fn keep_note(panic: Box<Panic>) {
+    NOTED.set(Some(panic));
+    IS_NOTED.set(true);
 }
 
 /// Drops a value of somebody else's. A `drop` that panics must not take a worker or a reader with it.
@@ -68,7 +82,7 @@ fn install_hook() {
             {
                 say(&record);
             }
-            NOTED.set(Some(record));
+            keep_note(Box::new(record));
         }));
     });
 }

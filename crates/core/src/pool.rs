@@ -21,7 +21,7 @@ use crate::{
     handle::Handle,
     hub::Hub,
     job::{Cargo, Job},
-    map::{Inbox, Map, Order},
+    map::{Inbox, MAX_CHUNK, Map, Order},
     node::{Chunk, Item, Node, Single},
     panic,
     park::Lent,
@@ -381,8 +381,7 @@ impl Packer {
             false,
             None,
         );
-        let measured = self.core.hub.measuring();
-        let item = self.item(task, cargo.as_mut().map(|cargo| &mut cargo.payload), measured);
+        let item = self.item(task, cargo.as_mut().map(|cargo| &mut cargo.payload), self.is_clocked());
         let cargo = cargo.map(Arc::new);
         let node: Arc<Single<T>> = Node::new(head, [item], cargo.clone());
         self.start(node.clone(), cargo);
@@ -391,8 +390,7 @@ impl Packer {
 
     /// An item for a task whose arguments may be encoded already. What of them is not there yet goes
     /// there now, and the task is dropped; unless it is to run here first.
-    fn item<T: Task>(&self, task: T, cargo: Option<&mut Payload>, measured: bool) -> Item<T> {
-        let clocked = measured || self.policy.as_ref().is_some_and(|policy| policy.has_limits());
+    fn item<T: Task>(&self, task: T, cargo: Option<&mut Payload>, clocked: bool) -> Item<T> {
         let runs_encoded = self.core.capabilities.encodes || self.core.hub.settings().checked;
         let task = match cargo.filter(|_| runs_encoded) {
             Some(payload) => {
@@ -404,10 +402,20 @@ impl Packer {
         Item::new(task, clocked.then(Instant::now))
     }
 
+    /// Whether somebody wants to know when a task was submitted.
+    fn is_clocked(&self) -> bool {
+        self.core.hub.measuring() || self.has_limits()
+    }
+
+    fn has_limits(&self) -> bool {
+        self.policy.as_ref().is_some_and(|policy| policy.has_limits())
+    }
+
     fn start(&self, work: Arc<dyn Work>, cargo: Option<Arc<Cargo>>) {
         let head = work.head();
         let count = head.count;
-        for item in 0..count {
+        let told = if self.is_clocked() { count } else { 0 };
+        for item in 0..told {
             self.core.hub.emit(|| Event::Queued {
                 task: head.id(item),
                 name: head.name.to_owned(),
@@ -426,10 +434,13 @@ impl Packer {
     pub(crate) fn load<T: Task>(&self, capacity: usize) -> Load<T> {
         Load {
             packer: self.clone(),
-            items: Vec::with_capacity(capacity.min(64)),
-            cargo: Cargo { payload: self.payload(), ends: Vec::new() },
+            items: Vec::with_capacity(capacity.min(MAX_CHUNK)),
+            cargo: Cargo { payload: self.payload(), ends: Vec::with_capacity(capacity.min(MAX_CHUNK)) },
             slot: 0,
             name: "",
+            verified: self.verify(),
+            encodes: self.must_encode(),
+            clocked: self.core.hub.measuring_maps() || self.has_limits(),
         }
     }
 
@@ -477,6 +488,10 @@ pub(crate) struct Load<T: Task> {
     cargo: Cargo,
     slot: u32,
     name: &'static str,
+    // The same for all of them.
+    verified: Result<(), TaskError>,
+    encodes: bool,
+    clocked: bool,
 }
 
 impl<T: Task> Load<T> {
@@ -493,8 +508,8 @@ impl<T: Task> Load<T> {
         let packer = &self.packer;
         let payload = &mut self.cargo.payload;
         self.name = <T::Reach as Reach<T>>::name(&task);
-        let mut encoded = packer.verify();
-        if encoded.is_ok() && packer.must_encode() {
+        let mut encoded = self.verified.clone();
+        if encoded.is_ok() && self.encodes {
             let start = payload.extent();
             encoded = packer.encode(&task, payload).map(|slot| self.slot = slot);
             if encoded.is_err() {
@@ -503,7 +518,7 @@ impl<T: Task> Load<T> {
         }
         self.cargo.ends.push(payload.extent());
         self.items.push(match encoded {
-            Ok(()) => packer.item(task, packer.must_encode().then_some(payload), packer.core.hub.measuring_maps()),
+            Ok(()) => packer.item(task, self.encodes.then_some(payload), self.clocked),
             Err(error) => {
                 panic::dispose(task);
                 Item::refused(error)

@@ -12,11 +12,10 @@ impl Stopwatch {
         Self(wanted.then(|| (Instant::now(), worker.cpu_time())))
     }
 
-    pub(crate) fn stop(self, worker: &Worker) -> Metrics {
-        self.0.map_or_else(Metrics::default, |(wall, cpu)| Metrics {
-            wall: Some(wall.elapsed()),
-            cpu: cpu.zip(worker.cpu_time()).map(|(before, after)| after.saturating_sub(before)),
-            ..Metrics::default()
-        })
+    pub(crate) fn stop(self, worker: &Worker) -> Option<Box<Metrics>> {
+        let (wall, cpu) = self.0?;
+        let wall = Some(wall.elapsed());
+        let cpu = cpu.zip(worker.cpu_time()).map(|(before, after)| after.saturating_sub(before));
+        Some(Box::new(Metrics { wall, cpu, ..Metrics::default() }))
     }
 }

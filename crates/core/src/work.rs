@@ -1,6 +1,7 @@
 //! A node without its types: what jobs, clocks and handles need of it.
 
 use std::{
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -12,8 +13,7 @@ use std::{
 use crate::{
     backend::{Backend, Capabilities, Stop},
     clock,
-    codec::Encoded,
-    context::{Link, RunId, seed_of},
+    context::{Link, RunId},
     error::{Clock, TaskError},
     event::{Finished, TaskOutput},
     hub::Hub,
@@ -86,7 +86,7 @@ impl Head {
 
     pub(crate) fn run_id(&self, item: u32, attempt: u32) -> RunId {
         let index = self.index + u64::from(item);
-        RunId { id: self.id(item), index, attempt, seed: seed_of(self.core.hub.settings().seed, self.batch, index) }
+        RunId { id: self.id(item), pool_seed: self.core.hub.settings().seed, batch: self.batch, index, attempt }
     }
 
     /// Whether anybody wants to know what these items cost.
@@ -185,8 +185,8 @@ pub(crate) trait Work: Link {
     fn head(&self) -> &Head;
     /// Runs an item here, unless somebody else has it already.
     fn run(self: Arc<Self>, item: u32, attempt: u32, worker: &Worker) -> Next;
-    /// Marks an item as sent to a worker elsewhere; false if it is over already.
-    fn sent(&self, item: u32, attempt: u32) -> bool;
+    /// Marks items as sent to a worker elsewhere, but for those that are over already, which it gives.
+    fn sent(&self, items: Range<u32>, attempt: u32) -> Vec<u32>;
     /// A sent item came back without having been started; `Ignored` if it goes to another worker.
     fn returned(&self, item: u32, attempt: u32) -> Next;
     /// An item's body begins elsewhere.
@@ -196,13 +196,7 @@ pub(crate) trait Work: Link {
     /// A worker elsewhere is done with an item.
     fn reply(self: Arc<Self>, item: u32, attempt: u32, reply: Reply<'_>) -> Next;
     /// A worker elsewhere is done with items that follow each other, and all is well. See [`Job::replies`].
-    fn replies(
-        self: Arc<Self>,
-        first: u32,
-        attempt: u32,
-        worker: u32,
-        outputs: &mut dyn Iterator<Item = (Encoded<'_>, Duration)>,
-    );
+    fn replies(self: Arc<Self>, first: u32, attempt: u32, worker: u32, outputs: &[&[u8]], took: Duration);
     /// Ends an item that has no outcome yet; unless it is in one of the stages that are spared.
     fn fail(&self, item: u32, attempt: u32, spare: Spare, error: TaskError) -> Next;
     fn expire(&self, item: u32, attempt: u32, clock: Clock, limit: Duration) -> Next;
@@ -210,6 +204,8 @@ pub(crate) trait Work: Link {
     /// Tells all items to stop; those that nobody has are cancelled.
     fn cancel_all(&self);
     fn is_open(&self, item: u32, attempt: u32) -> bool;
+    /// Whether none of these is open.
+    fn are_over(&self, items: Range<u32>, attempt: u32) -> bool;
     fn has_begun(&self, item: u32, attempt: u32) -> bool;
     fn state(&self, item: u32) -> State;
     /// Whether an item ended other than well.
@@ -241,4 +237,6 @@ pub(crate) trait Take<R>: Work {
     /// # Panics
     /// If it has been taken before.
     fn take(&self, item: u32) -> Option<Result<R, TaskError>>;
+    /// The outcomes of items from this one on, one behind the other, as many as there are and at most so many; each once.
+    fn take_run(&self, first: u32, most: usize) -> Vec<Result<R, TaskError>>;
 }

@@ -130,6 +130,10 @@ impl Memory for Ring {
         u64::from_le(self.mapping.get::<AtomicU64>(self.place(place)).load(Ordering::Relaxed))
     }
 
+    fn set_word(&self, place: u64, word: u64) {
+        self.mapping.get::<AtomicU64>(self.place(place)).store(word.to_le(), Ordering::Relaxed);
+    }
+
     fn read(&self, place: u64, length: u64, out: &mut Vec<u8>) {
         self.mapping.read(self.place(place), length as usize, out);
     }
@@ -188,13 +192,8 @@ impl Sender {
         // Nothing panics while it holds this lock.
         let mut producer = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
         packets(bytes, bodies, PART, |pieces, more| {
-            let length = pieces.iter().map(|piece| piece.len()).sum();
             while !producer.push(pieces).map_err(|Broken(_)| Gone)? {
-                producer.ring(true);
-                producer.wait_for_room(length, || self.has_ended()).map_err(|Broken(_)| Gone)?;
-                if self.has_ended() {
-                    return Err(Gone);
-                }
+                self.wait_for_room(&mut producer, pieces.iter().map(|piece| piece.len()).sum())?;
             }
             producer.ring(urgent || more);
             if more {
@@ -202,6 +201,13 @@ impl Sender {
             }
             Ok(())
         })
+    }
+
+    #[cold]
+    fn wait_for_room(&self, producer: &mut Producer<Ring>, length: usize) -> Result<(), Gone> {
+        producer.ring(true);
+        producer.wait_for_room(length, || self.has_ended()).map_err(|Broken(_)| Gone)?;
+        if self.has_ended() { Err(Gone) } else { Ok(()) }
     }
 
     /// Whether the ring is as it was left.
@@ -263,11 +269,40 @@ impl From<Broken> for Trouble {
 impl Receiver {
     /// Takes the next message out, if it is there; a small one is appended to `small`.
     pub(crate) fn try_receive(&mut self, small: &mut Vec<u8>) -> Result<Came, Trouble> {
+        self.take(small, Consumer::pop)
+    }
+
+    /// Takes messages out until one is not small, or so many have come: appends them to `small`, and where each ends to `ends`.
+    /// What came last.
+    pub(crate) fn receive_heap(
+        &mut self,
+        small: &mut Vec<u8>,
+        ends: &mut Vec<usize>,
+        most: usize,
+    ) -> Result<Came, Trouble> {
+        let mut last = Ok(Came::Small);
+        while matches!(last, Ok(Came::Small)) && ends.len() < most {
+            last = self.take(small, Consumer::pop_quietly);
+            if matches!(last, Ok(Came::Small)) {
+                ends.push(small.len());
+            }
+        }
+        if !ends.is_empty() {
+            self.consumer.tell_of_room();
+        }
+        last
+    }
+
+    fn take(
+        &mut self,
+        small: &mut Vec<u8>,
+        pop: fn(&mut Consumer<Ring>, &mut Vec<u8>) -> Result<bool, Broken>,
+    ) -> Result<Came, Trouble> {
         loop {
             let progress = match self.begun.take() {
                 None => {
                     let start = small.len();
-                    if !self.consumer.pop(small)? {
+                    if !pop(&mut self.consumer, small)? {
                         return Ok(Came::Nothing);
                     }
                     if small.len() > start && small.last() == Some(&WHOLE) {

@@ -13,7 +13,7 @@ use std::{
 };
 
 use taskloom_core::{
-    Data, Encoded, Handle, Metrics, Pool, Postcard, TaskError,
+    Data, Encoded, Handle, Pool, Postcard, TaskError,
     backend_api::{Hub, LogRecord, Settings},
     task,
 };
@@ -87,7 +87,7 @@ impl Dice {
                         long.hand_over(out);
                     }
                     let outcome = if self.below(3) == 0 { Err(TaskError::Cancelled) } else { Ok(()) };
-                    (outcome, Metrics::default(), Duration::ZERO)
+                    (outcome, None, Duration::ZERO)
                 }),
             }
         }

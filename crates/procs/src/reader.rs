@@ -9,7 +9,7 @@ use std::{
 };
 
 use taskloom_core::{
-    Death, Encoded, Event, Job, Metrics, Reply, StartError, TaskError,
+    Death, Event, Job, Metrics, Reply, StartError, TaskError,
     backend_api::{LogRecord, hold_wakers},
 };
 
@@ -26,7 +26,7 @@ use crate::{
     ring::{Broken, EAGER, LAZY},
     share,
     transport::{Received, Receiver},
-    wire::{Rare, Record},
+    wire::{Rare, Record, Run},
 };
 
 /// Why a worker is killed when its pool ends before its task.
@@ -42,7 +42,7 @@ const CLOSED_TIME: Duration = Duration::from_millis(500);
 const NAP: Duration = Duration::from_micros(200);
 
 /// Most messages that are booked at once: meanwhile nobody else reaches the books.
-const MOST_AT_ONCE: usize = 64;
+const MOST_AT_ONCE: usize = 256;
 
 /// A worker that is ready.
 pub(crate) struct Started {
@@ -260,13 +260,7 @@ impl Reader<'_> {
         if *deaf {
             return false;
         }
-        let mut last = Ok(Came::Small);
-        while matches!(last, Ok(Came::Small)) && ends.len() < MOST_AT_ONCE {
-            last = up.try_receive(messages);
-            if matches!(last, Ok(Came::Small)) {
-                ends.push(messages.len());
-            }
-        }
+        let last = up.receive_heap(messages, ends, MOST_AT_ONCE);
         let heard = !self.ears.ends.is_empty() || !matches!(last, Ok(Came::Nothing));
         self.hear_small();
         match last {
@@ -337,24 +331,14 @@ impl Reader<'_> {
         let mut began_on = None;
         while let Some((at, record)) = records.next() {
             let record = match record {
-                Record::Next { token, item, took, output } if lies.is_empty() => {
-                    // Whatever of the same job follows it in the same way goes with it.
-                    let mut run = vec![(output, took)];
-                    let mut last = item;
-                    let goes_on = |last: u32| {
-                        move |(_, next): &(usize, Record<'_>)| {
-                            matches!(next, Record::Next { .. }) && next.is_end_of((token, last + 1))
-                        }
-                    };
-                    while let Some((_, Record::Next { took, output, .. })) = records.next_if(goes_on(last)) {
-                        run.push((output, took));
-                        last += 1;
+                Record::Run(run) => {
+                    let (token, next) = (run.token, run.next());
+                    // Whoever lies is not believed that anything ended well; but begun is begun.
+                    if lies.is_empty() {
+                        self.follow_run(run, began_on.take());
                     }
-                    self.follow_run(token, item, run, began_on.take());
-                    Record::Started { token, item: last + 1 }
+                    Record::Started { token, item: next }
                 }
-                // Whoever lies is not believed that anything ended well; but begun is begun.
-                Record::Next { token, item, .. } => Record::Started { token, item: item.saturating_add(1) },
                 record => record,
             };
             // What a liar says may be true: a body that has begun must not begin again.
@@ -385,19 +369,20 @@ impl Reader<'_> {
         self.shared.bell.ring();
     }
 
-    /// Items from this one on are done and well, one behind the other.
-    fn follow_run(&mut self, token: u64, item: u32, run: Vec<(Encoded<'_>, Duration)>, began_on: Option<u32>) {
+    /// Items are done and well, one behind the other.
+    fn follow_run(&mut self, run: Run<'_>, began_on: Option<u32>) {
         self.ears.task = None;
         let worker = self.line.worker();
         let culprit = self.ears.culprit.as_ref().map(|(culprit, _)| *culprit);
-        let Some(job) = self.job(token) else { return };
+        let took = run.mean();
+        let Some(job) = self.job(run.token) else { return };
         if job.is_plain() && culprit.is_none() {
-            return job.replies(item, worker, run);
+            return job.replies(run.first, worker, &run.outputs, took);
         }
-        for ((outcome, took), item) in run.into_iter().zip(item..) {
-            if culprit != Some((token, item)) {
-                let metrics = Metrics::default();
-                job.reply(item, Reply { outcome: Ok(outcome), metrics, took, began_on });
+        for (output, item) in run.outputs.into_iter().zip(run.first..) {
+            if culprit != Some((run.token, item)) {
+                let (outcome, metrics) = (Ok(output.into()), Metrics::default());
+                job.reply(item, Reply { outcome, metrics, took, began_on });
             }
             job.started(item + 1, worker);
         }
@@ -444,8 +429,7 @@ impl Reader<'_> {
                 }
             }
             Record::Rare(rare) => self.follow_rare(*rare),
-            // Taken apart before.
-            Record::Next { .. } => {}
+            Record::Run(run) => self.follow_run(run, began_on),
         }
         false
     }

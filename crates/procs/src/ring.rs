@@ -65,6 +65,7 @@ pub(crate) trait Memory {
     fn write(&self, place: u64, bytes: &[u8]);
     /// The eight bytes at a place, which is a multiple of eight; little endian.
     fn word(&self, place: u64) -> u64;
+    fn set_word(&self, place: u64, word: u64);
     /// Appends bytes from a place on.
     fn read(&self, place: u64, length: u64, out: &mut Vec<u8>);
 }
@@ -107,8 +108,8 @@ impl<M: Memory> Producer<M> {
         if !self.has_room(footprint(length))? {
             return Ok(false);
         }
-        let mut at = self.tail;
-        self.put(&mut at, &(length as u64 | mark(self.tail)).to_le_bytes());
+        self.memory.set_word(self.tail & (self.memory.size() - 1), length as u64 | mark(self.tail));
+        let mut at = self.tail + HEADER;
         pieces.iter().for_each(|piece| self.put(&mut at, piece));
         self.tail += footprint(length);
         self.memory.words().tail.0.store(self.tail, Ordering::Release);
@@ -212,8 +213,17 @@ impl<M: Memory> Consumer<M> {
         self.memory.words().tail.0.load(Ordering::Relaxed) != self.head
     }
 
-    /// Appends the packet at the front to `out`. Whether there was one.
+    /// Appends the packet at the front to `out`. Whether there was one. A writer who waits for room is woken.
     pub(crate) fn pop(&mut self, out: &mut Vec<u8>) -> Result<bool, Broken> {
+        let popped = self.pop_quietly(out)?;
+        if popped {
+            self.tell_of_room();
+        }
+        Ok(popped)
+    }
+
+    /// [`pop`](Self::pop) for whoever takes several, and tells of the room behind the last.
+    pub(crate) fn pop_quietly(&mut self, out: &mut Vec<u8>) -> Result<bool, Broken> {
         if !self.has_some()? {
             return Ok(false);
         }
@@ -225,13 +235,17 @@ impl<M: Memory> Consumer<M> {
         }
         self.get(self.head + HEADER, length, out);
         self.head += bytes;
-        let words = self.memory.words();
-        words.head.0.store(self.head, Ordering::Release);
-        fence(Ordering::SeqCst);
-        if words.room.0.load(Ordering::Relaxed) != AWAKE {
-            wake(&words.room.0);
-        }
+        self.memory.words().head.0.store(self.head, Ordering::Release);
         Ok(true)
+    }
+
+    /// Wakes a writer who waits for room.
+    pub(crate) fn tell_of_room(&self) {
+        fence(Ordering::SeqCst);
+        let room = &self.memory.words().room.0;
+        if room.load(Ordering::Relaxed) != AWAKE {
+            wake(room);
+        }
     }
 
     /// Says how it wants to be woken. Whether it may [sleep](sleep): nothing has come before that.

@@ -3,7 +3,7 @@
 //! Both are the same program, so the format may change at will; but a worker can be broken, so
 //! whatever comes up is checked. The two records of every task are written by hand, the rest by core's codec.
 
-use std::{ops::Range, time::Duration};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -158,18 +158,46 @@ pub(crate) enum Record<'a> {
         /// If there are any.
         metrics: Option<Box<Metrics>>,
     },
-    /// An item is done and well, with its encoded result; and the next one of the same job begins.
-    Next {
-        token: u64,
-        item: u32,
-        took: Duration,
-        output: Encoded<'a>,
-    },
+    /// Items of one job are done and well, one behind the other; and the one after them begins.
+    Run(Run<'a>),
     /// Nothing more will come about this token.
     End {
         token: u64,
     },
     Rare(Box<Rare>),
+}
+
+/// What most messages of a chunk say, put together.
+#[derive(Debug)]
+pub(crate) struct Run<'a> {
+    pub(crate) token: u64,
+    pub(crate) first: u32,
+    /// The encoded result of each.
+    pub(crate) outputs: Vec<&'a [u8]>,
+    /// How long all of them ran.
+    pub(crate) took: Duration,
+}
+
+impl<'a> Run<'a> {
+    /// The item that begins behind them.
+    pub(crate) fn next(&self) -> u32 {
+        self.first.saturating_add(self.outputs.len() as u32)
+    }
+
+    /// How long one of them ran, on average.
+    pub(crate) fn mean(&self) -> Duration {
+        self.took / (self.outputs.len() as u32).max(1)
+    }
+
+    /// Takes another item along, if it goes on where this ends.
+    fn extend(&mut self, token: u64, item: u32, took: Duration, output: &'a [u8]) -> bool {
+        let goes_on = (self.token, self.next()) == (token, item);
+        if goes_on {
+            self.outputs.push(output);
+            self.took = self.took.saturating_add(took);
+        }
+        goes_on
+    }
 }
 
 /// Encodes a message that consists of one value.
@@ -193,26 +221,20 @@ const DONE: u8 = 1;
 const END: u8 = 2;
 const RARE: u8 = 3;
 const NEXT: u8 = 4;
+const WELL: u8 = 5;
 
 /// Writes records.
 #[derive(Debug)]
 pub(crate) struct Records {
     payload: Payload,
-    /// What has been written is that one item is done, and well.
-    only: Option<Only>,
+    /// What has been written is that this item is done, and well.
+    only: Option<(u64, u32)>,
 }
 
-#[derive(Debug)]
-struct Only {
-    token: u64,
-    item: u32,
-    /// Where its result is.
-    result: Range<usize>,
-}
-
-/// Where a `Done` has how long it took, and its result.
+/// Where the end of an item has how long it took, and the extent of its result, which follows.
 const TOOK_AT: usize = 1 + 8 + 4;
-const RESULT_AT: usize = TOOK_AT + 8 + 12;
+const EXTENT_AT: usize = TOOK_AT + 8;
+const RESULT_AT: usize = EXTENT_AT + 12;
 
 impl Default for Records {
     fn default() -> Self {
@@ -245,24 +267,13 @@ impl Records {
     }
 
     pub(crate) fn started(&mut self, token: u64, item: u32) {
-        if let Some(only) = self.only.take()
-            && (only.token, only.item.checked_add(1)) == (token, Some(item))
-        {
-            return self.next(&only);
+        if self.only.take().is_some_and(|(last, end)| (last, end.checked_add(1)) == (token, Some(item))) {
+            // "This is done" and "that begins" are one record: it differs in its kind.
+            self.payload.bytes_mut()[0] = NEXT;
+            return;
         }
         self.head(STARTED, token);
         self.put(&item.to_le_bytes());
-    }
-
-    /// Makes "this is done" and "that begins", which most messages of a chunk are, one short record.
-    fn next(&mut self, only: &Only) {
-        let bytes = self.payload.bytes_mut();
-        let length = only.result.len();
-        bytes[0] = NEXT;
-        // Kind, token and item stay where they are, and how long it took; then its length in place of an extent.
-        bytes[TOOK_AT + 8..TOOK_AT + 12].copy_from_slice(&(length as u32).to_le_bytes());
-        bytes.copy_within(only.result.clone(), TOOK_AT + 12);
-        bytes.truncate(TOOK_AT + 12 + length);
     }
 
     /// Writes an item's result where `run` appends it.
@@ -270,29 +281,29 @@ impl Records {
         &mut self,
         token: u64,
         item: u32,
-        run: impl FnOnce(&mut Payload) -> (Result<(), TaskError>, Metrics, Duration),
+        run: impl FnOnce(&mut Payload) -> (Result<(), TaskError>, Option<Box<Metrics>>, Duration),
     ) {
         let alone = self.is_empty();
-        self.head(DONE, token);
-        self.put(&item.to_le_bytes());
-        let at = self.payload.extent().bytes;
-        self.put(&[0; 8]);
-        self.put(&Extent::default().to_le_bytes());
+        let head = self.payload.extent().bytes;
+        let mut bytes = [0; RESULT_AT];
+        bytes[0] = DONE;
+        bytes[1..9].copy_from_slice(&token.to_le_bytes());
+        bytes[9..TOOK_AT].copy_from_slice(&item.to_le_bytes());
+        self.put(&bytes);
         let start = self.payload.extent();
         let (outcome, metrics, took) = run(&mut self.payload);
         let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        let result = self.payload.extent().since(start).to_le_bytes();
+        let result = self.payload.extent().since(start);
         let bytes = self.payload.bytes_mut();
-        bytes[at..at + 8].copy_from_slice(&took.to_le_bytes());
-        bytes[at + 8..][..result.len()].copy_from_slice(&result);
-        let plain = outcome.is_ok() && metrics == Metrics::default();
-        bytes.push(u8::from(plain));
-        if !plain {
-            put(&(outcome, metrics), bytes);
-        } else if alone && self.payload.plain().is_some() {
-            let end = self.payload.extent().bytes - 1;
-            self.only = Some(Only { token, item, result: RESULT_AT..end });
+        bytes[head + TOOK_AT..][..8].copy_from_slice(&took.to_le_bytes());
+        bytes[head + EXTENT_AT..][..12].copy_from_slice(&result.to_le_bytes());
+        let is_well = outcome.is_ok() && metrics.is_none();
+        if is_well {
+            bytes[head] = WELL;
+        } else {
+            put(&(outcome, metrics.unwrap_or_default()), bytes);
         }
+        self.only = (alone && is_well && result.bodies == 0).then_some((token, item));
     }
 
     pub(crate) fn end(&mut self, token: u64) {
@@ -329,28 +340,21 @@ impl<'a> Record<'a> {
         let bytes = from.bytes_mut();
         match array::<1>(bytes)?[0] {
             STARTED => Ok(Self::Started { token: number(bytes)?, item: item(bytes)? }),
-            DONE => {
-                let (token, item) = (number(bytes)?, item(bytes)?);
-                let took = Duration::from_nanos(number(bytes)?);
-                let extent = Extent::take(bytes).ok_or_else(short)?;
+            kind @ (DONE | WELL) => {
+                let (token, item, took, extent) = end_of_item(bytes)?;
                 let result = from.split(extent).ok_or_else(short)?;
-                let bytes = from.bytes_mut();
-                let (outcome, metrics) = match array::<1>(bytes)?[0] {
-                    1 => (Ok(()), None),
+                let (outcome, metrics) = match kind {
+                    WELL => (Ok(()), None),
                     _ => {
-                        let (outcome, metrics) = Postcard::split::<(Result<(), TaskError>, Metrics)>(bytes)?;
+                        let (outcome, metrics) = Postcard::split::<(Result<(), TaskError>, Metrics)>(from.bytes_mut())?;
                         (outcome, Some(Box::new(metrics)))
                     }
                 };
                 Ok(Self::Done { token, item, took, outcome: outcome.map(|()| result), metrics })
             }
             NEXT => {
-                let (token, item) = (number(bytes)?, item(bytes)?);
-                let took = Duration::from_nanos(number(bytes)?);
-                let length = u32::from_le_bytes(array(bytes)?);
-                let extent = Extent { bytes: length as usize, bodies: 0 };
-                let output = from.split(extent).ok_or_else(short)?;
-                Ok(Self::Next { token, item, took, output })
+                let (token, first, took, output) = next(bytes)?;
+                Ok(Self::Run(Run { token, first, outputs: vec![output], took }))
             }
             END => Ok(Self::End { token: number(bytes)? }),
             RARE => Postcard::split(bytes).map(|rare| Self::Rare(Box::new(rare))),
@@ -361,7 +365,7 @@ impl<'a> Record<'a> {
     /// Whether it says that this item is done.
     pub(crate) fn is_end_of(&self, of: (u64, u32)) -> bool {
         match *self {
-            Self::Done { token, item, .. } | Self::Next { token, item, .. } => (token, item) == of,
+            Self::Done { token, item, .. } | Self::Run(Run { token, first: item, .. }) => (token, item) == of,
             _ => false,
         }
     }
@@ -375,6 +379,13 @@ impl<'a> Record<'a> {
 
     /// Appends the records of a whole message; none, if one of them is wrong.
     pub(crate) fn read_into(bytes: &'a [u8], bodies: Vec<Blob>, records: &mut Vec<Self>) -> Result<(), CodecFault> {
+        if let (Some(Self::Run(run)), Some((&NEXT, mut rest))) = (records.last_mut(), bytes.split_first())
+            && let Ok((token, item, took, output)) = next(&mut rest)
+            && rest.is_empty()
+            && run.extend(token, item, took, output)
+        {
+            return Ok(());
+        }
         let before = records.len();
         let mut from = Encoded::new(bytes, bodies);
         while !from.is_empty() {
@@ -388,6 +399,19 @@ impl<'a> Record<'a> {
         }
         Ok(())
     }
+}
+
+/// What every end of an item begins with: token, item, how long it took, and the extent of its result.
+fn end_of_item(bytes: &mut &[u8]) -> Result<(u64, u32, Duration, Extent), CodecFault> {
+    let (token, item, took) = (number(bytes)?, item(bytes)?, Duration::from_nanos(number(bytes)?));
+    Ok((token, item, took, Extent::take(bytes).ok_or_else(short)?))
+}
+
+/// What stands in a `NEXT`, whose result has no bodies.
+fn next<'a>(bytes: &mut &'a [u8]) -> Result<(u64, u32, Duration, &'a [u8]), CodecFault> {
+    let (token, item, took, extent) = end_of_item(bytes)?;
+    let output = bytes.split_off(..extent.bytes).filter(|_| extent.bodies == 0).ok_or_else(short)?;
+    Ok((token, item, took, output))
 }
 
 fn short() -> CodecFault {
@@ -422,12 +446,12 @@ mod tests {
             records.done(1, item, |out| {
                 result.encode::<Postcard>(out).unwrap();
                 result.hand_over(out);
-                (Ok(()), Metrics::default(), Duration::from_secs(4))
+                (Ok(()), None, Duration::from_secs(4))
             });
         }
         records.end(1);
         records.started(3, 0);
-        records.done(3, 0, |_| (Err(TaskError::Cancelled), Metrics::default(), Duration::ZERO));
+        records.done(3, 0, |_| (Err(TaskError::Cancelled), None, Duration::ZERO));
         let message = records.take();
         assert_eq!(message.bodies.len(), 2);
         let mut read = Record::read_all(&message.bytes, message.bodies).unwrap().into_iter();
@@ -452,14 +476,14 @@ mod tests {
             for round in 0..3 {
                 records.done(9, round, |out| {
                     out.bytes_mut().extend(vec![7; size]);
-                    (Ok(()), Metrics::default(), Duration::from_micros(5))
+                    (Ok(()), None, Duration::from_micros(5))
                 });
                 records.started(9, round + 1);
-                assert!(records.plain().unwrap().len() == size + 25, "{records:?}");
+                assert!(records.plain().unwrap().len() == size + RESULT_AT, "{records:?}");
                 let bytes = records.plain().unwrap().to_vec();
                 let read = Record::read_all(&bytes, Vec::new()).unwrap();
-                let [Record::Next { token: 9, item, took, output }] = &read[..] else { panic!("{read:?}") };
-                assert_eq!((*item, took.as_micros(), output.size()), (round, 5, size));
+                let [Record::Run(Run { token: 9, first, took, outputs })] = &read[..] else { panic!("{read:?}") };
+                assert_eq!((*first, took.as_micros(), &outputs[..]), (round, 5, &[&vec![7; size][..]][..]));
                 for cut in 1..bytes.len() {
                     assert!(Record::read_all(&bytes[..cut], Vec::new()).is_err());
                 }
@@ -468,11 +492,11 @@ mod tests {
         }
         // Not if there is more to be said of it, or another job begins.
         let mut records = Records::default();
-        records.done(9, 0, |_| (Err(TaskError::Cancelled), Metrics::default(), Duration::ZERO));
+        records.done(9, 0, |_| (Err(TaskError::Cancelled), None, Duration::ZERO));
         records.started(9, 1);
         assert_eq!(Record::read_all(records.plain().unwrap(), Vec::new()).unwrap().len(), 2);
         records.clear();
-        records.done(9, 0, |_| (Ok(()), Metrics::default(), Duration::ZERO));
+        records.done(9, 0, |_| (Ok(()), None, Duration::ZERO));
         records.end(9);
         records.started(10, 0);
         assert_eq!(Record::read_all(records.plain().unwrap(), Vec::new()).unwrap().len(), 3);
@@ -485,7 +509,7 @@ mod tests {
         records.done(7, 1, |out| {
             out.bytes_mut().push(9);
             vec![1_u8; 100_000].encode::<Postcard>(out).unwrap();
-            (Ok(()), Metrics::default(), Duration::ZERO)
+            (Ok(()), None, Duration::ZERO)
         });
         let Message { bytes, bodies } = records.take();
         let read =

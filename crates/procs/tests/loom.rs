@@ -77,6 +77,10 @@ impl Memory for Ring {
         u64::from_le_bytes(word.try_into().unwrap())
     }
 
+    fn set_word(&self, place: u64, word: u64) {
+        self.write(place, &word.to_le_bytes());
+    }
+
     fn read(&self, place: u64, length: u64, out: &mut Vec<u8>) {
         for at in place..place + length {
             // SAFETY: as above.

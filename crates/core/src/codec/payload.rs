@@ -162,6 +162,11 @@ impl Payload {
         Encoded::new(&self.bytes[from.bytes..to.bytes], bodies.map(Body::into_blob).collect())
     }
 
+    /// The bytes of a part; `None` if it has bodies.
+    pub(crate) fn plain_part(&self, from: Extent, to: Extent) -> Option<&[u8]> {
+        (from.bodies == to.bodies).then(|| &self.bytes[from.bytes..to.bytes])
+    }
+
     /// Puts another blob in the place of each body from a number on for which there is one.
     pub fn exchange(&mut self, first: usize, mut by: impl FnMut(&Blob) -> Option<Blob>) {
         for body in self.bodies.iter_mut().skip(first) {

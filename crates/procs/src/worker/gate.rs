@@ -24,7 +24,10 @@ pub(super) struct Gate(Mutex<State>);
 struct State {
     /// The item claimed last. Tokens grow, and the runner takes them in order.
     last: Option<(u64, u32)>,
-    running: Option<Arc<Run>>,
+    /// Whether it may still be running.
+    is_running: bool,
+    /// Its run; for the next item, if nobody else has it by then.
+    run: Option<Arc<Run>>,
     /// Nothing begins here any more: the process is about to be killed.
     condemned: bool,
     /// From which item on a token was recalled; also tokens that have not been read yet.
@@ -38,13 +41,8 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn new(up: Arc<Up>) -> Arc<Self> {
+    fn new(up: Arc<Up>) -> Arc<Self> {
         Arc::new(Self { up, cancelled: AtomicBool::new(false) })
-    }
-
-    /// As new, for the next item.
-    pub(super) fn renew(&mut self) {
-        *self.cancelled.get_mut() = false;
     }
 }
 
@@ -73,8 +71,8 @@ impl State {
 }
 
 impl Gate {
-    /// Whether the runner may start this item; if so nobody can recall it any more.
-    pub(super) fn claim(&self, token: u64, item: u32, run: &Arc<Run>) -> bool {
+    /// The run of this item, if the runner may start it: nobody can recall it any more. The one claimed before is done.
+    pub(super) fn claim(&self, token: u64, item: u32, up: &Arc<Up>) -> Option<Arc<Run>> {
         let mut state = self.lock();
         while state.condemned {
             drop(state);
@@ -85,16 +83,23 @@ impl Gate {
             state.recalled = state.recalled.split_off(&token);
         }
         if state.recalled.get(&token).is_some_and(|&from| item >= from) {
-            return false;
+            state.is_running = false;
+            return None;
         }
         state.last = Some((token, item));
-        state.running = Some(run.clone());
-        true
+        state.is_running = true;
+        match &state.run {
+            // Whoever might clone it now would have it already: nobody else has.
+            Some(run) if Arc::strong_count(run) == 1 => run.cancelled.store(false, Ordering::Relaxed),
+            // A task has kept a token of the last one.
+            _ => state.run = Some(Run::new(up.clone())),
+        }
+        state.run.clone()
     }
 
-    /// The item claimed last is done.
+    /// The item claimed last is done, and none follows for now.
     pub(super) fn release(&self) {
-        self.lock().running = None;
+        self.lock().is_running = false;
     }
 
     /// Takes back what has not started, of each token from an item on, and has `answer` say for each
@@ -111,7 +116,7 @@ impl Gate {
     /// kills the process then, whatever this item still does.
     pub(super) fn condemn(&self, token: u64, item: u32, answer: impl FnOnce()) {
         let mut state = self.lock();
-        state.condemned |= state.running.is_some() && state.last == Some((token, item));
+        state.condemned |= state.is_running && state.last == Some((token, item));
         if state.condemned {
             answer();
         }
@@ -120,7 +125,7 @@ impl Gate {
     /// Tells a run to stop, if it still runs.
     pub(super) fn cancel(&self, token: u64, item: u32) {
         let state = self.lock();
-        if let Some(run) = state.running.as_ref().filter(|_| state.last == Some((token, item))) {
+        if let (Some(run), true) = (&state.run, state.is_running && state.last == Some((token, item))) {
             run.cancelled.store(true, Ordering::Relaxed);
         }
     }

@@ -1,26 +1,21 @@
 //! The worker's main thread: reads jobs, runs them, says what starts and what came of it.
 
 use std::{
+    cell::{Cell, OnceCell, RefCell},
     collections::VecDeque,
     io::Write,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    thread::{self, ThreadId},
+    rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use taskloom_core::{
-    Encoded, Metrics, Panic,
+    Encoded, Panic,
     backend_api::{Batch, Worker},
 };
 
-use super::{
-    Down, EXIT_PROTOCOL, Up,
-    capture::Capture,
-    gate::{Gate, Run},
-    give_up,
-    thrift::Thrift,
-};
+use super::{Down, EXIT_PROTOCOL, Up, capture::Capture, gate::Gate, give_up, thrift::Thrift};
 use crate::{
     chaos::{self, Point},
     os, share,
@@ -31,14 +26,15 @@ use crate::{
 /// looked when there is nothing else to do.
 const TOO_SHORT_TO_TELL: Duration = Duration::from_micros(10);
 
-/// What the runner is at: for [`last_words`].
-static AT: Mutex<Option<At>> = Mutex::new(None);
+thread_local! {
+    /// What this thread is at, if it is the runner: for [`last_words`].
+    static AT: OnceCell<Rc<At>> = const { OnceCell::new() };
+}
 
 struct At {
-    thread: ThreadId,
     up: Arc<Up>,
-    item: Option<(u64, u32)>,
-    capture: Option<Capture>,
+    item: Cell<Option<(u64, u32)>>,
+    capture: Option<RefCell<Capture>>,
 }
 
 pub(super) fn run(
@@ -49,9 +45,10 @@ pub(super) fn run(
     thrift: Thrift,
     capture: Option<Capture>,
 ) -> ! {
-    *at() = Some(At { thread: thread::current().id(), up: up.clone(), item: None, capture });
-    let run = Run::new(up.clone());
-    let mut runner = Runner { worker, gate, up, thrift, run, ended: Instant::now(), out: Records::default() };
+    let at = Rc::new(At { up: up.clone(), item: Cell::default(), capture: capture.map(RefCell::new) });
+    // It is the only runner here.
+    AT.with(|here| drop(here.set(at.clone())));
+    let mut runner = Runner { worker, gate, up, thrift, at, ended: Instant::now(), out: Records::default() };
     loop {
         let up = &runner.up;
         let look = || {
@@ -100,8 +97,7 @@ struct Runner<'a> {
     gate: &'a Gate,
     up: Arc<Up>,
     thrift: Thrift,
-    /// For the next item, if nobody else has it.
-    run: Arc<Run>,
+    at: Rc<At>,
     /// When the last item was done, or the message read: an item takes the time since then.
     ended: Instant,
     /// Records that the next message takes along: the end of an item goes with the start of the next.
@@ -122,6 +118,7 @@ impl Runner<'_> {
             chaos::at(Point::End);
             self.out.end(token);
         }
+        self.gate.release();
         // Whoever waits for work is to get it.
         self.flush(!down.has_some());
         // What a task printed without a line's end is not to wait for the next task.
@@ -131,25 +128,15 @@ impl Runner<'_> {
     /// Runs an item, unless it has been recalled.
     fn run_item(&mut self, batch: &mut Batch, item: u32, down: &Down) -> bool {
         let token = batch.token();
-        match Arc::get_mut(&mut self.run) {
-            Some(run) => run.renew(),
-            // A task has kept a token of the last one.
-            None => self.run = Run::new(self.up.clone()),
-        }
-        let run = self.run.clone();
-        if !self.gate.claim(token, item, &run) {
-            return false;
-        }
+        let Some(run) = self.gate.claim(token, item, &self.up) else { return false };
         chaos::at(Point::Claimed);
         self.out.started(token, item);
         self.flush(false);
         down.note_begun(token, item);
         chaos::at(Point::Started);
-        if let Some(at) = &mut *at() {
-            at.item = Some((token, item));
-            at.capture.iter_mut().for_each(Capture::begin);
-        }
-        let Self { worker, up, ended, .. } = self;
+        self.at.item.set(Some((token, item)));
+        self.at.capture.iter().for_each(|capture| capture.borrow_mut().begin());
+        let Self { worker, up, at, ended, .. } = self;
         let given = share::given(batch.bodies(item));
         self.out.done(token, item, |out| {
             let first = out.extent().bodies;
@@ -164,18 +151,15 @@ impl Runner<'_> {
             if took > TOO_SHORT_TO_TELL && !up.is_intact() {
                 give_up("a task has overwritten or closed what its worker needs to reach its pool");
             }
-            if metrics.wall.is_some() {
+            if let Some(metrics) = &mut metrics {
                 metrics.peak_memory = os::memory::peak("self");
             }
-            let printed = at().as_ref().and_then(|at| at.capture.as_ref()?.end(token, item));
+            let printed = at.capture.as_ref().and_then(|capture| capture.borrow().end(token, item));
             printed.iter().for_each(|printed| up.rare(printed));
             (outcome, metrics, took)
         });
         chaos::at(Point::Done);
-        if let Some(at) = &mut *at() {
-            at.item = None;
-        }
-        self.gate.release();
+        self.at.item.set(None);
         self.thrift.look(|news| self.out.append(&news));
         true
     }
@@ -197,21 +181,14 @@ impl Runner<'_> {
     }
 }
 
-fn at() -> MutexGuard<'static, Option<At>> {
-    // Nothing panics while it holds this lock.
-    AT.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// A task's panic is about to abort the process: its outcome is sent now.
 pub(super) fn last_words(panic: &Panic) {
-    let at = at();
-    let Some((at, (token, item))) = at.as_ref().and_then(|at| Some((at, at.item?))) else { return };
-    if at.thread == thread::current().id() {
-        let mut records = Records::default();
-        // Not flushed: the panic may have come from inside of a print.
-        let printed = at.capture.as_ref().and_then(|capture| capture.so_far(token, item));
-        printed.iter().for_each(|printed| records.append(printed));
-        records.done(token, item, |_| (Err(panic.clone().into()), Metrics::default(), Duration::ZERO));
-        at.up.send(&mut records, true);
-    }
+    let Some(at) = AT.try_with(|at| at.get().cloned()).ok().flatten() else { return };
+    let Some((token, item)) = at.item.get() else { return };
+    let mut records = Records::default();
+    // Not flushed: the panic may have come from inside of a print.
+    let printed = at.capture.as_ref().and_then(|capture| capture.borrow().so_far(token, item));
+    printed.iter().for_each(|printed| records.append(printed));
+    records.done(token, item, |_| (Err(panic.clone().into()), None, Duration::ZERO));
+    at.up.send(&mut records, true);
 }
