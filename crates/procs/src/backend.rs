@@ -1,7 +1,7 @@
 //! The pool: what all its threads share, and the [`Backend`] that core sees.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     ffi::OsString,
     fmt,
     path::PathBuf,
@@ -128,8 +128,8 @@ pub(crate) struct Shared {
     original: Original,
     books: Mutex<Books>,
     changed: Condvar,
-    /// Workers that can be heard by whoever waits for a task.
-    crowd: Mutex<Vec<Arc<Hearing>>>,
+    /// Workers that can be heard by whoever waits for a task, by their slots.
+    crowd: Mutex<BTreeMap<u32, Arc<Hearing>>>,
     /// Whether it pays that whoever waits hears the crowd.
     attention: Spin,
     /// Wakes the supervisor.
@@ -171,11 +171,15 @@ impl Shared {
 
     /// A worker can be heard from now on.
     pub(crate) fn hear(&self, hearing: &Arc<Hearing>) {
-        self.crowd().push(hearing.clone());
+        self.crowd().insert(hearing.slot(), hearing.clone());
     }
 
     pub(crate) fn hear_no_more(&self, hearing: &Arc<Hearing>) {
-        self.crowd().retain(|other| !Arc::ptr_eq(other, hearing));
+        let mut crowd = self.crowd();
+        // A successor may be there already.
+        if crowd.get(&hearing.slot()).is_some_and(|other| Arc::ptr_eq(other, hearing)) {
+            crowd.remove(&hearing.slot());
+        }
     }
 
     /// Hears all workers for a moment, in place of their readers' threads, until `is_done`: a caller that waits is awake
@@ -186,14 +190,18 @@ impl Shared {
         if crowd.is_empty() || self.hub.measuring() || !self.attention.pays() {
             return;
         }
+        // Who has nothing to do has nothing to say; who gets something meanwhile is heard by its own reader.
+        let books = self.books();
+        let near: Vec<_> = books.lanes.working().iter().filter_map(|&slot| crowd.get(&(slot as u32))).collect();
+        drop(books);
         self.attention.look(|| {
-            crowd.iter().for_each(|hearing| hearing.attend(self));
+            near.iter().for_each(|hearing| hearing.attend(self));
             is_done()
         });
-        crowd.iter().for_each(|hearing| hearing.leave());
+        near.iter().for_each(|hearing| hearing.leave());
     }
 
-    fn crowd(&self) -> MutexGuard<'_, Vec<Arc<Hearing>>> {
+    fn crowd(&self) -> MutexGuard<'_, BTreeMap<u32, Arc<Hearing>>> {
         // Nothing panics while it holds this lock.
         self.crowd.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -252,7 +260,7 @@ impl Shared {
         books.queue.push_back(job);
         drop(books);
         // Nobody has less to do because of it.
-        if self.hand_out().call_back() {
+        if self.hand_out().has_news() {
             self.bell.ring();
         }
     }
@@ -260,10 +268,9 @@ impl Shared {
     /// Sends what can be sent, evens out what waits, and lets go of workers that have nothing more to do.
     pub(crate) fn pump(self: &Arc<Self>) {
         let mut books = self.hand_out();
-        let looked_again = books.look_again;
         let orders = books.rebalance();
         let leavers = books.leavers();
-        let rings = books.call_back() | (books.look_again != looked_again);
+        let rings = books.has_news();
         drop(books);
         carry_out(orders);
         leavers.iter().for_each(|line| self.dismiss(line));
@@ -465,11 +472,12 @@ impl Shared {
         let mut books = self.books();
         let building = books.phase == Phase::Building;
         let open = books.is_open();
-        let lane = &mut books.lanes[slot as usize];
+        let mut lane = books.lanes.touch(slot as usize);
         lane.failures += 1;
         let hopeless = building || !open || lane.failures >= MOST_FAILURES;
         let pause = pause(lane.failures);
         let _ = lane.vacate(if hopeless { Stage::Shut } else { Stage::VacantUntil(Instant::now() + pause) });
+        drop(lane);
         // What would have been this worker's is another's now.
         books.call_back();
         let mut wanted = books.lanes.iter().filter(|lane| !lane.unwanted);

@@ -3,6 +3,7 @@
 //! Books only: everything here happens under one lock, sends nothing and calls nobody. Who changes
 //! the books ([`Pool`](crate::backend::Pool)'s methods) does afterwards what they tell it to do.
 
+mod lanes;
 mod places;
 
 use std::{
@@ -14,8 +15,9 @@ use std::{
 
 use taskloom_core::{Job, Settings, TaskError};
 
+use self::lanes::{Lanes, Touched};
 use crate::{
-    lane::{Flight, Lane, Running, Stage},
+    lane::{Duty, Flight, Lane, Running, Stage},
     line::{Line, Verdict},
     share,
     transport::PART,
@@ -27,6 +29,10 @@ use crate::{
 const WORTH_A_MOVE: f64 = 200e-6;
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
+/// Quick tasks wait until they are so many, or until their worker has nothing else to do: a message for each of them takes longer
+/// than the task, on both sides.
+const BATCH: usize = 32;
+
 /// How many workers can run at once.
 static CORES: LazyLock<usize> = LazyLock::new(|| thread::available_parallelism().map_or(1, usize::from));
 
@@ -37,7 +43,7 @@ const ACCUSED_TIME: Duration = Duration::from_millis(100);
 #[derive(Default)]
 pub(crate) struct Books {
     pub(crate) queue: VecDeque<Job>,
-    pub(crate) lanes: Vec<Lane>,
+    pub(crate) lanes: Lanes,
     pub(crate) phase: Phase,
     /// Why no worker can be started any more.
     pub(crate) broken: Option<TaskError>,
@@ -53,6 +59,8 @@ pub(crate) struct Books {
     pub(crate) asleep: bool,
     /// When to see whether what waits for an awake worker is better given to an idle one.
     pub(crate) look_again: Option<Instant>,
+    /// The supervisor does not know of that.
+    news: bool,
     /// Queued jobs that were stopped: some may be over.
     stale: usize,
 }
@@ -131,10 +139,11 @@ fn weight(job: &Job) -> usize {
 
 impl Books {
     pub(crate) fn new(workers: usize, one_shot: bool, settings: &Settings) -> Self {
+        let most_tasks = if one_shot { Some(1) } else { settings.max_tasks_per_worker };
         Self {
-            lanes: std::iter::repeat_with(Lane::default).take(workers).collect(),
+            lanes: Lanes::new(workers, most_tasks),
             one_shot,
-            most_tasks: if one_shot { Some(1) } else { settings.max_tasks_per_worker },
+            most_tasks,
             idle_timeout: settings.idle_timeout,
             ..Self::default()
         }
@@ -150,29 +159,27 @@ impl Books {
             return None;
         }
         let most = self.most_tasks;
-        // Idle workers, those that are at something, and the best of each to be sent more.
-        let (mut resting, mut working) = (0, 0);
-        let (mut idle, mut busy) = (None, None::<(usize, u32)>);
-        for (at, lane) in self.lanes.iter().enumerate().filter(|(_, lane)| lane.line().is_some()) {
-            let is_idle = lane.duty.is_idle();
-            *(if is_idle { &mut resting } else { &mut working }) += 1;
-            if lane.room(most) == 0 {
-                continue;
-            }
-            let waiting = lane.duty.waiting();
-            if is_idle {
-                idle = idle.or(Some(at));
-            } else if busy.is_none_or(|(_, least)| waiting < least) {
-                busy = Some((at, waiting));
-            }
+        let (resting, working) = (self.lanes.idle().len(), self.lanes.working().len());
+        let idle = self.lanes.hungry().first().copied();
+        let hungry = self.lanes.working().iter().copied().filter(|&at| self.lanes[at].room(most) > 0);
+        let busy = hungry.min_by_key(|&at| self.lanes[at].duty.waiting());
+        let stay = idle.is_some() && self.is_saturated();
+        if stay {
+            self.look_again_soon();
         }
-        let busy = busy.map(|(at, _)| at);
-        // Quick tasks are done soonest by workers that are awake, as many as there are processors.
-        let stay = working >= *CORES && busy.is_some_and(|at| self.lanes[at].duty.is_quick());
         let idle = idle.filter(|_| !stay);
+        if let (None, Some(busy)) = (idle, busy)
+            && self.queue.len() < BATCH
+            && self.queue.front().is_some_and(|job| job.len() == 1)
+            && self.lanes[busy].duty.is_quick()
+            && self.lanes[busy].duty.waiting() > 0
+        {
+            return None;
+        }
         let at = idle.or(busy)?;
         let sharing = if stay { working } else { resting + working };
-        let lane = &mut self.lanes[at];
+        let mut lane = self.lanes.touch(at);
+        let lane = &mut *lane;
         let line = lane.line()?.clone();
         let mut over = Vec::new();
         let mut jobs = Vec::new();
@@ -217,10 +224,36 @@ impl Books {
         (!jobs.is_empty() || !over.is_empty()).then_some(Load { line, jobs, bytes, over })
     }
 
+    /// Whether quick tasks keep so many workers awake as there are processors: by those they are done soonest. Who is at a task
+    /// that takes longer than was thought does not count.
+    fn is_saturated(&self) -> bool {
+        let working = self.lanes.working();
+        if working.len() < *CORES {
+            return false;
+        }
+        let now = Instant::now();
+        let is_late = |running: Running| now.saturating_duration_since(running.since) > LOOK_AGAIN;
+        let is_quick = |duty: &Duty| duty.is_quick() && !duty.running.is_some_and(is_late);
+        working.iter().filter(|&&at| is_quick(&self.lanes[at].duty)).count() >= *CORES
+    }
+
+    fn look_again_soon(&mut self) {
+        if self.look_again.is_none() {
+            self.look_again = Some(Instant::now() + LOOK_AGAIN);
+            self.news = true;
+        }
+    }
+
+    /// Whether the supervisor has to be woken for what was found to be done; once.
+    pub(crate) fn has_news(&mut self) -> bool {
+        self.call_back() | std::mem::take(&mut self.news)
+    }
+
     /// A load has left, or its worker is dead.
     pub(crate) fn sent(&mut self, line: &Line, tokens: std::ops::RangeInclusive<u64>) -> Vec<Order> {
         let mut orders = Vec::new();
-        if let Some(lane) = self.lane_of(line.worker()) {
+        if let Some(slot) = self.lanes.slot_of(line) {
+            let mut lane = self.lanes.touch(slot);
             lane.duty.sending = false;
             let mut wanted = Vec::new();
             for flight in lane.duty.flights.from(*tokens.start()).take_while(|flight| tokens.contains(&flight.token)) {
@@ -244,19 +277,17 @@ impl Books {
         if !self.queue.is_empty() || !self.is_open() {
             return orders;
         }
-        let most = self.most_tasks;
-        let hungry = self.lanes.iter().filter(|lane| lane.room(most) > 0 && lane.duty.is_idle()).count();
-        let served = self.lanes.iter().filter(|lane| lane.duty.recalling > 0).count();
-        for _ in served..hungry {
-            let victims = self.lanes.iter_mut().filter(|lane| lane.duty.recalling == 0 && lane.line().is_some());
-            let Some(victim) = victims.max_by_key(|lane| lane.duty.behind()).filter(|lane| lane.duty.behind() > 0)
-            else {
-                break;
-            };
+        let saturated = self.is_saturated();
+        for _ in self.lanes.recalled()..self.lanes.hungry().len() {
+            let victims = self.lanes.working().iter().copied().filter(|&at| self.lanes[at].duty.recalling == 0);
+            let behind = |at: &usize| self.lanes[*at].duty.behind();
+            let Some(victim) = victims.max_by_key(behind).filter(|at| behind(at) > 0) else { break };
+            let mut victim = self.lanes.touch(victim);
             // What is done before another worker is awake stays where it is; unless it was thought quicker than it is.
             let since = victim.duty.running.map_or(Duration::ZERO, |running| running.since.elapsed());
-            if victim.duty.backlog() < WORTH_A_MOVE && since < LOOK_AGAIN {
-                self.look_again.get_or_insert_with(|| Instant::now() + LOOK_AGAIN);
+            if (saturated || victim.duty.backlog() < WORTH_A_MOVE) && since < LOOK_AGAIN {
+                drop(victim);
+                self.look_again_soon();
                 break;
             }
             let mut take = victim.duty.behind().div_ceil(2);
@@ -282,7 +313,7 @@ impl Books {
         let mut orders = Vec::new();
         let mut kills = Vec::new();
         let mut found = false;
-        for lane in &mut self.lanes {
+        self.lanes.touch_all(|_, lane| {
             let running = lane.duty.running;
             let worker = lane.worker();
             let mut wanted = Vec::new();
@@ -303,7 +334,7 @@ impl Books {
                 }
             }
             lane.recall(wanted, &mut orders);
-        }
+        });
         self.kills.extend(kills.into_iter().flatten());
         if !found {
             self.stale += 1;
@@ -332,7 +363,9 @@ impl Books {
         let now = Instant::now();
         let closing = matches!(self.phase, Phase::Closing { .. });
         let worker = line.worker();
-        let Some(lane) = self.lanes.iter_mut().find(|lane| lane.worker() == Some(worker)) else { return Ok(()) };
+        let Some(slot) = self.lanes.slot_of(line) else { return Ok(()) };
+        let mut lane = self.lanes.touch(slot);
+        let lane = &mut *lane;
         for (at, record) in records.iter().enumerate() {
             let nonsense = |what| Nonsense { at, what };
             match record {
@@ -371,12 +404,13 @@ impl Books {
     /// when it has finished what it has begun, or soon. Gives the item that runs now.
     pub(crate) fn accuse(&mut self, worker: u32, verdict: String) -> (Option<(u64, u32)>, Vec<Order>) {
         let mut orders = Vec::new();
-        let Some(lane) = self.lane_of(worker).filter(|lane| !lane.duty.accused) else { return (None, orders) };
+        let Some(mut lane) = self.lane_of(worker).filter(|lane| !lane.duty.accused) else { return (None, orders) };
         lane.duty.accused = true;
         lane.duty.retiring = true;
         lane.recall_all(&mut orders);
         let culprit = lane.duty.running.map(Running::item);
         let time = if lane.duty.is_idle() { Duration::ZERO } else { ACCUSED_TIME };
+        drop(lane);
         self.kills.push(Kill::new(worker, Instant::now() + time, verdict));
         (culprit, orders)
     }
@@ -390,12 +424,12 @@ impl Books {
     /// Orders for the end of the pool: what waits comes back, what runs is told to stop.
     pub(crate) fn stop_all(&mut self) -> Vec<Order> {
         let mut orders = Vec::new();
-        for lane in &mut self.lanes {
+        self.lanes.touch_all(|_, lane| {
             lane.recall_all(&mut orders);
             if let (Stage::Ready(line), Some(running)) = (&lane.stage, lane.duty.running) {
                 orders.push((line.clone(), Control::Cancel { token: running.token, item: running.item }));
             }
-        }
+        });
         orders
     }
 
@@ -424,8 +458,9 @@ impl Books {
         self.running().any(|(line, running)| line.worker() == worker && running.item() == item)
     }
 
-    pub(crate) fn lane_of(&mut self, worker: u32) -> Option<&mut Lane> {
-        self.lanes.iter_mut().find(|lane| lane.worker() == Some(worker))
+    pub(crate) fn lane_of(&mut self, worker: u32) -> Option<Touched<'_>> {
+        let slot = self.lanes.find(worker)?;
+        Some(self.lanes.touch(slot))
     }
 }
 

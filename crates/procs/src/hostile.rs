@@ -321,9 +321,10 @@ fn all_items_that_are_to_be_stopped_are_and_kills_end_with_their_item() {
     let (game, handle) = with_one_task();
     let mut books = game.shared.books();
     let line = books.lanes[0].line().unwrap().clone();
-    let flights = &mut books.lanes[0].duty.flights;
-    *flights = Flights::default();
-    flights.push(Flight::new(0, 1000, 3));
+    let mut lane = books.lanes.touch(0);
+    lane.duty.flights = Flights::default();
+    lane.duty.flights.push(Flight::new(0, 1000, 3));
+    drop(lane);
     for id in [1000, 1001, 1002] {
         let _ = books.stop(id, Some(Duration::from_secs(3600)));
     }
@@ -343,7 +344,7 @@ fn who_is_done_before_its_job_is_known_to_have_left_is_idle_all_the_same() {
     let (game, handle) = with_one_task();
     let mut books = game.shared.books();
     let line = books.lanes[0].line().unwrap().clone();
-    books.lanes[0].duty.sending = true;
+    books.lanes.touch(0).duty.sending = true;
     let (took, outcome) = (Duration::ZERO, Ok(Encoded::from(&b""[..])));
     let done = Record::Done { token: 0, item: 0, took, outcome, metrics: None };
     let records = [Record::Started { token: 0, item: 0 }, done, Record::End { token: 0 }];
@@ -376,9 +377,10 @@ fn who_left_comes_back_when_nobody_else_can() {
         thread::yield_now();
     }
     let mut books = game.shared.books();
-    books.lanes[0].unwanted = true;
-    books.lanes.extend([Lane { stage: Stage::Away, ..Lane::default() }, Lane { failures: 4, ..Lane::default() }]);
-    books.lanes[2].stage = Stage::Starting { worker: 9 };
+    books.lanes.touch(0).unwanted = true;
+    books.lanes.grow(3);
+    books.lanes.touch(1).stage = Stage::Away;
+    *books.lanes.touch(2) = Lane { failures: 4, stage: Stage::Starting { worker: 9 }, ..Lane::default() };
     drop(books);
     let handle = game.pool.submit(nothing::task(1)).unwrap();
     assert!(matches!(game.shared.books().lanes[1].stage, Stage::Away), "somebody is on the way");

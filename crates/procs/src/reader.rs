@@ -70,9 +70,7 @@ pub(crate) fn run(shared: &Arc<Shared>, vital: &Arc<Vital>, take_in: impl FnOnce
                 shared.hear(&hearing);
             }
             let mut books = shared.books();
-            if let Some(lane) = books.lanes.get_mut(vital.slot as usize) {
-                lane.occupy(line.clone());
-            }
+            books.lanes.touch(vital.slot as usize).occupy(line.clone());
             drop(books);
             shared.hub.emit(|| Event::worker_started(vital.worker, vital.pid()));
             shared.announce();
@@ -139,6 +137,10 @@ impl Hearing {
         let ears =
             Ears { up, current: None, task: None, culprit: None, deaf: false, messages: Vec::new(), ends: Vec::new() };
         Self { line, ears: Mutex::new(ears) }
+    }
+
+    pub(crate) fn slot(&self) -> u32 {
+        self.line.vital.slot
     }
 
     /// Hears the worker until nothing more can come from it.
@@ -505,7 +507,7 @@ impl Reader<'_> {
         let one_shot = books.one_shot;
         let ends = closing || one_shot;
         let lane = books.lane_of(vital.worker);
-        let duty = lane.map(|lane| if ends { lane.vacate(Stage::Shut) } else { lane.bereave() });
+        let duty = lane.map(|mut lane| if ends { lane.vacate(Stage::Shut) } else { lane.bereave() });
         books.kills.retain(|kill| kill.worker != vital.worker);
         drop(books);
         let running = duty.and_then(|duty| duty.running);

@@ -129,7 +129,7 @@ impl Supervisor<'_> {
             return;
         }
         let mut due = Vec::new();
-        for (slot, lane) in books.lanes.iter_mut().enumerate() {
+        books.lanes.touch_all(|slot, lane| {
             let starts = match lane.stage {
                 Stage::Vacant => true,
                 Stage::VacantUntil(at) => at <= now,
@@ -140,7 +140,7 @@ impl Supervisor<'_> {
                 due.push((self.next_worker, slot as u32));
                 self.next_worker += 1;
             }
-        }
+        });
         drop(books);
         for (worker, slot) in due {
             match launch::start(self.shared, worker, slot, &self.tee) {

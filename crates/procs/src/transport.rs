@@ -174,22 +174,14 @@ impl Receiver {
     fn receive_packet(&self) -> Result<Vec<u8>, Received> {
         // A packet of ipc-channel begins with its own length, then that of the message it is the first part of.
         let mut head = [0; 16];
-        let size = loop {
-            match os::socket::peek(self.fd, &mut head) {
-                Ok(Some(size)) => break size,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Said once, ahead of what has arrived: the other side has ended and not read all that was sent to it.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
-                Ok(None) | Err(_) => return Err(Received::End),
-            }
-        };
+        let Ok(Some(size)) = insist(|| os::socket::peek(self.fd, &mut head)) else { return Err(Received::End) };
         let channel = match &self.channel {
             In::Ipc(channel) => channel,
             In::Socket(_) if size > PART + OVERHEAD => {
                 os::socket::discard(self.fd);
                 return Err(Received::Garbage(format!("a packet of {size} bytes")));
             }
-            In::Socket(socket) => return os::socket::receive(socket, size).map_err(|_| Received::End),
+            In::Socket(socket) => return insist(|| os::socket::receive(socket, size)).map_err(|_| Received::End),
         };
         let [packet, message] =
             [&head[..8], &head[8..]].map(|half| usize::from_ne_bytes(half.try_into().unwrap_or_default()));
@@ -202,6 +194,17 @@ impl Receiver {
             Ok(Ok(packet)) => Ok(packet),
             Ok(Err(error)) => Err(Received::Garbage(error.to_string())),
             Err(_) => Err(Received::Garbage("a message that ipc-channel cannot read".to_owned())),
+        }
+    }
+}
+
+/// Receives again if that fails for a reason that is none: a signal; or that the other side has ended without having read all that
+/// was sent to it, which is said once, at any time, ahead of what has arrived.
+fn insist<T>(mut receive: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match receive() {
+            Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionReset) => {}
+            other => return other,
         }
     }
 }
@@ -406,6 +409,16 @@ mod tests {
         assert_eq!(ours.1.receive(), Received::Message(b"last words".to_vec().into()));
         assert_eq!(ours.1.receive(), Received::End);
         assert_eq!(ours.0[1].send(Vec::new()), Err(Gone));
+    }
+
+    #[test]
+    fn last_words_are_heard_of_one_who_ends_while_they_are_taken() {
+        let [ours, theirs] = os::socket::pair().unwrap();
+        os::socket::write_raw(ours.as_raw_fd(), b"an order").unwrap();
+        os::socket::write_raw(theirs.as_raw_fd(), b"last words").unwrap();
+        assert_eq!(os::socket::peek(ours.as_raw_fd(), &mut [0; 16]).unwrap(), Some(10));
+        drop(theirs);
+        assert_eq!(insist(|| os::socket::receive(&ours, 10)).unwrap(), b"last words");
     }
 
     #[test]

@@ -97,6 +97,24 @@ fn nothing_waits_behind_a_long_task() {
 }
 
 #[test]
+fn nothing_waits_behind_tasks_that_are_longer_than_they_were_thought() {
+    within(60, || {
+        let cores = thread::available_parallelism().unwrap().get();
+        let pool = workers(cores + 1);
+        // So quick that as many workers as there are processors are all that is wanted.
+        let quick = |count| (0..count).map(|n| pool.submit(add::task(n, n)).unwrap()).collect::<Vec<_>>();
+        for handle in quick(5000) {
+            handle.join().unwrap();
+        }
+        let long: Vec<_> = (0..cores).map(|_| pool.submit(long_or_short::task(0)).unwrap()).collect();
+        for handle in quick(20) {
+            handle.join().unwrap();
+        }
+        assert!(long.iter().all(|handle| !handle.is_finished()), "one worker has nothing else to do");
+    });
+}
+
+#[test]
 fn a_chunk_is_shared_when_a_worker_is_idle() {
     within(60, || {
         let pool = workers(2);

@@ -11,23 +11,28 @@ use crate::{
 impl Books {
     /// Has workers come back that left because there was no work; whether any has to be started for that.
     pub(crate) fn call_back(&mut self) -> bool {
-        if !self.is_open() || self.queue.is_empty() {
+        if !self.is_open() || self.queue.is_empty() || self.lanes.away() == 0 {
             return false;
         }
         let coming = |lane: &&Lane| {
             !lane.unwanted && matches!(lane.stage, Stage::Vacant | Stage::VacantUntil(_) | Stage::Starting { .. })
         };
         let missing = self.queue.len().saturating_sub(self.lanes.iter().filter(coming).count());
-        let away = self.lanes.iter_mut().filter(|lane| matches!(lane.stage, Stage::Away));
-        away.take(missing).map(|lane| lane.stage = Stage::Vacant).count() > 0
+        let mut called = 0;
+        self.lanes.touch_all(|_, lane| {
+            if called < missing && matches!(lane.stage, Stage::Away) {
+                lane.stage = Stage::Vacant;
+                called += 1;
+            }
+        });
+        called > 0
     }
 
     /// Changes the number of places. Who is too many gives back what waits, and leaves when idle.
     pub(crate) fn resize(&mut self, workers: usize) -> Vec<Order> {
         let mut orders = Vec::new();
-        let places = self.lanes.len().max(workers);
-        self.lanes.resize_with(places, Lane::default);
-        for (slot, lane) in self.lanes.iter_mut().enumerate() {
+        self.lanes.grow(workers);
+        self.lanes.touch_all(|slot, lane| {
             lane.unwanted = slot >= workers;
             match lane.stage {
                 Stage::Vacant | Stage::VacantUntil(_) | Stage::Away if lane.unwanted => lane.stage = Stage::Shut,
@@ -36,7 +41,7 @@ impl Books {
                 Stage::Shut if !lane.unwanted => lane.stage = Stage::Vacant,
                 _ => {}
             }
-        }
+        });
         orders
     }
 
@@ -46,13 +51,19 @@ impl Books {
         let open = self.is_open();
         let quiet = self.queue.is_empty();
         let mut leaving = Vec::new();
-        for lane in self.lanes.iter_mut().filter(|lane| lane.duty.is_clear() && !lane.duty.accused) {
+        let may_be_bored = quiet && self.idle_timeout.is_some();
+        let asked = if open && !may_be_bored { self.lanes.leaving() } else { self.lanes.idle() };
+        for slot in asked.clone() {
+            let mut lane = self.lanes.touch(slot);
             let Stage::Ready(line) = &lane.stage else { continue };
+            if !lane.duty.is_clear() || lane.duty.accused {
+                continue;
+            }
             let duty = &lane.duty;
             let is_old = duty.retiring || self.most_tasks.is_some_and(|most| duty.begun >= most);
             let is_bored = || {
                 let until = duty.idle_since.zip(self.idle_timeout).and_then(|(since, limit)| since.checked_add(limit));
-                quiet && until.is_some_and(|until| until <= now)
+                may_be_bored && until.is_some_and(|until| until <= now)
             };
             let next = if !open || lane.unwanted || (is_old && self.one_shot) {
                 Stage::Shut
@@ -96,8 +107,8 @@ mod tests {
     fn books(stages: Vec<Stage>) -> Books {
         let mut books = Books::new(stages.len(), false, &Settings::default());
         books.phase = super::super::Phase::Open;
-        for (lane, stage) in books.lanes.iter_mut().zip(stages) {
-            lane.stage = stage;
+        for (slot, stage) in stages.into_iter().enumerate() {
+            books.lanes.touch(slot).stage = stage;
         }
         books
     }
