@@ -267,6 +267,12 @@ impl Books {
             if lane.duty.is_clear() {
                 lane.duty.idle_since.get_or_insert_with(Instant::now);
             }
+            // While it was being sent to, nobody gave it what waits elsewhere.
+            let is_idle = lane.duty.is_idle();
+            drop(lane);
+            if is_idle {
+                orders.extend(self.rebalance());
+            }
         }
         orders
     }

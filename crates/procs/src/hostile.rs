@@ -9,7 +9,7 @@ use std::{
     process::{ChildStdin, Command, Stdio},
     sync::{Arc, Once},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use taskloom_core::{
@@ -23,14 +23,14 @@ use crate::{
     backend::{Config, Shared},
     dispatch::Phase,
     entry::Calling,
-    lane::{Flight, Flights, Lane, Stage},
+    lane::{Flight, Flights, Lane, Running, Stage},
     line::{Down, Line, Output, Vital},
     message::Message,
     os::{counted::most_held, memory::OomKills, process::Child},
     reader::{self, Started, Up},
     stderr::Tail,
     transport::{Receiver, Sender, pair},
-    wire::{self, Greeting, Rare, Record, Records},
+    wire::{self, Control, Greeting, Rare, Record, Records},
 };
 
 /// SplitMix64.
@@ -352,6 +352,34 @@ fn who_is_done_before_its_job_is_known_to_have_left_is_idle_all_the_same() {
     assert!(books.lanes[0].duty.idle_since.is_none(), "it is still being sent to");
     books.sent(&line, 0..=0);
     assert!(books.lanes[0].duty.idle_since.is_some(), "else it never leaves");
+    drop(books);
+    game.end(vec![handle]);
+}
+
+#[test]
+fn who_is_done_before_its_job_is_known_to_have_left_is_given_what_waits_elsewhere() {
+    let (game, handle) = with_one_task();
+    let mut books = game.shared.books();
+    let line = books.lanes[0].line().unwrap().clone();
+    // Another worker has been at something for long, and more waits behind that.
+    books.lanes.grow(2);
+    let mut other = books.lanes.touch(1);
+    other.stage = Stage::Ready(line.clone());
+    other.duty.flights.push(Flight::new(7, 1000, 3));
+    other.duty.flights.iter_mut().for_each(|flight| flight.sent = true);
+    other.duty.flights.begin(7, 0).unwrap();
+    let since = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
+    other.duty.running = Some(Running { token: 7, item: 0, since });
+    drop(other);
+    books.lanes.touch(0).duty.sending = true;
+    let (took, outcome) = (Duration::ZERO, Ok(Encoded::from(&b""[..])));
+    let done = Record::Done { token: 0, item: 0, took, outcome, metrics: None };
+    let records = [Record::Started { token: 0, item: 0 }, done, Record::End { token: 0 }];
+    books.book(&line, &records, &mut Vec::new()).unwrap();
+    assert!(books.rebalance().is_empty(), "it is still being sent to");
+    let orders = books.sent(&line, 0..=0);
+    assert!(matches!(&orders[..], [(_, Control::Recall(wanted))] if *wanted == [(7, 2)]), "half of what waits");
+    *books.lanes.touch(1) = Lane::default();
     drop(books);
     game.end(vec![handle]);
 }

@@ -23,13 +23,13 @@ use taskloom_core::Blob;
 
 use crate::os::{
     self,
-    shared::{Mapped, Place, Sealed},
+    shared::{self, MOST_STRIPES, Mapped, Place, Sealed, Stripe},
 };
 
 /// From so many bytes on a blob has memory of its own.
 const LEAST: usize = 1 << 20;
 
-/// How long a stand-in is.
+/// How long a stand-in is, for each stripe of the memory.
 const STAND_IN: usize = 24;
 
 /// Workers cannot reach this process's memory.
@@ -52,29 +52,37 @@ struct Share {
     _budget: Budget,
 }
 
-struct Budget(u64);
+struct Budget {
+    bytes: u64,
+    descriptors: u64,
+}
 
 impl Budget {
-    fn take(bytes: u64) -> Option<Self> {
+    fn take(bytes: usize) -> Option<Self> {
         let most = os::files::descriptor_limit().map_or(u64::MAX, |limit| limit / DESCRIPTORS_IN);
         // Given back by its drop, also if it was too much.
-        let budget = Self(bytes);
-        let before = (BYTES.fetch_add(bytes, Ordering::Relaxed), DESCRIPTORS.fetch_add(1, Ordering::Relaxed));
-        (before.0.saturating_add(bytes) <= *MOST_BYTES && before.1 < most).then_some(budget)
+        let budget = Self { bytes: bytes as u64, descriptors: shared::stripes(bytes) as u64 };
+        let Self { bytes, descriptors } = budget;
+        let before = (BYTES.fetch_add(bytes, Ordering::Relaxed), DESCRIPTORS.fetch_add(descriptors, Ordering::Relaxed));
+        (before.0.saturating_add(bytes) <= *MOST_BYTES && before.1.saturating_add(descriptors) <= most)
+            .then_some(budget)
     }
 }
 
 impl Drop for Budget {
     fn drop(&mut self) {
-        BYTES.fetch_sub(self.0, Ordering::Relaxed);
-        DESCRIPTORS.fetch_sub(1, Ordering::Relaxed);
+        BYTES.fetch_sub(self.bytes, Ordering::Relaxed);
+        DESCRIPTORS.fetch_sub(self.descriptors, Ordering::Relaxed);
     }
 }
 
 /// What a body costs to send.
 pub(crate) fn cost(body: &Blob) -> usize {
     // The first time it has yet to be written.
-    if is_passed(body) && body.made::<Share>().is_some() { STAND_IN } else { body.len() }
+    match body.made::<Share>() {
+        Some(share) if is_passed(body) => STAND_IN * share.memory.place().stripes.len(),
+        _ => body.len(),
+    }
 }
 
 /// The stand-in for a body, if it is not to be copied to a worker.
@@ -83,7 +91,7 @@ pub(crate) fn stand_in(body: &Blob) -> Option<Blob> {
         return None;
     }
     let share = body.make_once(|bytes| {
-        let budget = Budget::take(bytes.len() as u64)?;
+        let budget = Budget::take(bytes.len())?;
         Sealed::filled(bytes).map(|memory| Share { memory, _budget: budget }).ok()
     })?;
     Some(write(share.memory.place()))
@@ -107,35 +115,40 @@ fn parent() -> u32 {
 
 /// In a worker: which memory the arguments of a task are in.
 pub(crate) fn given<'b>(bodies: impl Iterator<Item = &'b Blob>) -> Vec<Place> {
-    bodies.filter_map(|body| body.memory::<Mapped>().map(Mapped::place)).collect()
+    bodies.filter_map(|body| body.memory::<Mapped>().map(|memory| memory.place().clone())).collect()
 }
 
 /// In a worker: the stand-in for a result's body that is one of the arguments'.
 pub(crate) fn returned(body: &Blob, given: &[Place]) -> Option<Blob> {
     let place = body.memory::<Mapped>()?.place();
-    given.contains(&place).then(|| write(place))
+    given.contains(place).then(|| write(place))
 }
 
 /// In the parent: the blob that a worker's stand-in names, among the arguments of the task.
 pub(crate) fn same<'b>(body: &Blob, mut given: impl Iterator<Item = &'b Blob>) -> Option<Blob> {
     let place = read(body, std::process::id())?;
-    let is_it = |blob: &&Blob| blob.made::<Share>().is_some_and(|share| share.memory.place() == place);
+    let is_it = |blob: &&Blob| blob.made::<Share>().is_some_and(|share| *share.memory.place() == place);
     Some(given.find(is_it).cloned().unwrap_or_else(|| Blob::unavailable("it was never given to its task")))
 }
 
-fn write(Place { fd, inode, length, .. }: Place) -> Blob {
-    let mut bytes = Vec::with_capacity(STAND_IN);
-    bytes.extend_from_slice(&inode.to_le_bytes());
-    bytes.extend_from_slice(&length.to_le_bytes());
-    bytes.extend_from_slice(&u64::from(fd).to_le_bytes());
+fn write(place: &Place) -> Blob {
+    let mut bytes = Vec::with_capacity(STAND_IN * place.stripes.len());
+    for Stripe { fd, inode, length } in &place.stripes {
+        [*inode, *length, u64::from(*fd)].iter().for_each(|number| bytes.extend_from_slice(&number.to_le_bytes()));
+    }
     bytes.into()
 }
 
 fn read(body: &Blob, pid: u32) -> Option<Place> {
-    let (numbers, []) = body.as_chunks::<8>() else { return None };
-    let [inode, length, fd] = numbers else { return None };
-    let fd = u32::try_from(u64::from_le_bytes(*fd)).unwrap_or(u32::MAX);
-    Some(Place { pid, fd, inode: u64::from_le_bytes(*inode), length: u64::from_le_bytes(*length) })
+    let (stripes, []) = body.as_chunks::<STAND_IN>() else { return None };
+    if !(1..=MOST_STRIPES).contains(&stripes.len()) {
+        return None;
+    }
+    let stripe = |bytes: &[u8; STAND_IN]| {
+        let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap_or_default());
+        Stripe { inode: number(0), length: number(8), fd: u32::try_from(number(16)).unwrap_or(u32::MAX) }
+    };
+    Some(Place { pid, stripes: stripes.iter().map(stripe).collect() })
 }
 
 /// Memory by which a worker finds out whether it can be given any.
@@ -147,15 +160,17 @@ impl Probe {
     }
 
     pub(crate) fn numbers(&self) -> [u64; 2] {
-        let place = self.0.place();
-        [place.fd.into(), place.inode]
+        let stripe = &self.0.place().stripes[0];
+        [stripe.fd.into(), stripe.inode]
     }
 }
 
 /// In a worker: why memory cannot be had from the parent, if it cannot.
 pub(crate) fn probe([fd, inode]: [u64; 2]) -> Option<String> {
     let fd = u32::try_from(fd).unwrap_or(u32::MAX);
-    Mapped::at(Place { pid: parent(), fd, inode, length: 1 }).err().map(|error| error.to_string())
+    Mapped::at(Place { pid: parent(), stripes: vec![Stripe { fd, inode, length: 1 }] })
+        .err()
+        .map(|error| error.to_string())
 }
 
 /// Whether no worker has said yet whether it can be given memory.
@@ -217,9 +232,9 @@ mod tests {
     #[test]
     fn a_worker_finds_out_whether_it_can_be_given_memory() {
         let sealed = Sealed::filled(b"?").unwrap();
-        let place = sealed.place();
+        let place = sealed.place().clone();
         // This process's parent has no such memory.
-        assert!(probe([place.fd.into(), place.inode]).is_some());
+        assert!(probe([place.stripes[0].fd.into(), place.stripes[0].inode]).is_some());
         assert!(probe([u64::MAX, 0]).is_some());
         assert_eq!(Mapped::at(place).unwrap().as_ref(), b"?");
     }

@@ -6,6 +6,7 @@ use std::{
     collections::BTreeMap,
     fs,
     sync::{Mutex, MutexGuard, PoisonError},
+    thread,
 };
 
 use serde::{Deserialize, Serialize};
@@ -110,6 +111,25 @@ fn a_blob_is_filled_once_and_freed_with_its_last_holder() {
         assert_eq!(pool.submit(held::task()).unwrap().join().unwrap(), (0, 0));
         drop(blob);
         // The last task's own clone goes when its outcome has been stored.
+        eventually("its memory is freed", || open() == 0);
+    });
+}
+
+#[test]
+fn a_large_blob_is_in_one_piece_for_whoever_looks_and_freed_too() {
+    let _alone = alone();
+    within(60, || {
+        let pool = workers(1);
+        let blob = blob(1, 40 * MIB + 5);
+        let expected = sum(&blob);
+        for _ in 0..3 {
+            let (found, mappings, files) = pool.submit(looked_at::task(blob.clone())).unwrap().join().unwrap();
+            // Each processor fills a file.
+            let several = thread::available_parallelism().is_ok_and(|cores| cores.get() > 1);
+            assert_eq!((found, mappings == open(), mappings > 1, files), (expected, true, several, 0));
+        }
+        assert_eq!(pool.submit(held::task()).unwrap().join().unwrap(), (0, 0));
+        drop(blob);
         eventually("its memory is freed", || open() == 0);
     });
 }
