@@ -287,8 +287,8 @@ fn ends_mid_argument<H: Harness>(signal: i32) {
 fn ends_mid_result<H: Harness>(signal: i32) {
     let scratch = Scratch::new();
     let (gate, file) = (scratch.gate("reader"), scratch.path("bodies"));
-    // Where tasks are measured, results are read when they come.
-    let pool = Setup::workers(2).metrics().build::<H>();
+    // Where events are read, results are read when they come.
+    let pool = Setup::workers(2).events(&Events::default()).build::<H>();
     if !pool.capabilities().isolates {
         return lacks_isolation(&pool);
     }

@@ -26,6 +26,7 @@ use crate::{
     os::{forked::Original, poll::Bell},
     reader::Hearing,
     share,
+    spare::Done,
     wire::data,
 };
 
@@ -134,9 +135,16 @@ pub(crate) struct Shared {
     attention: Spin,
     /// Wakes the supervisor.
     pub(crate) bell: Bell,
-    supervisor: Mutex<Option<JoinHandle<()>>>,
+    supervisor: Mutex<Option<Supervision>>,
     /// How the last worker of a one-shot pool ended.
     last: Mutex<Option<Arc<Vital>>>,
+}
+
+/// Who looks after the workers.
+pub(crate) enum Supervision {
+    Thread(JoinHandle<()>),
+    /// Somebody who looked after others before.
+    Alone(Done),
 }
 
 /// How long a caller that waits hears workers itself: one of them may have to wake up first.
@@ -221,8 +229,8 @@ impl Shared {
         !self.original.is_here()
     }
 
-    pub(crate) fn supervised_by(&self, thread: JoinHandle<()>) {
-        *self.supervisor.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+    pub(crate) fn supervised_by(&self, by: Supervision) {
+        *self.supervisor.lock().unwrap_or_else(PoisonError::into_inner) = Some(by);
     }
 
     /// Waits until all workers are ready.
@@ -442,22 +450,28 @@ impl Shared {
         queue.into_iter().for_each(|job| job.cancel());
         carry_out(orders);
         self.pump();
-        self.bell.ring();
+        // Whoever looks after a process for one task alone ends with that.
+        if kill_at.is_some() || !self.config.one_shot {
+            self.bell.ring();
+        }
         if !self.hub.is_inside() && WORKS_FOR.get() != self.hub.id() {
             self.wait_until_closed();
         }
     }
 
     fn wait_until_closed(&self) {
-        let mut books = self.books();
-        while books.phase != Phase::Closed {
-            books = self.changed.wait(books).unwrap_or_else(PoisonError::into_inner);
+        if !self.config.one_shot {
+            let mut books = self.books();
+            while books.phase != Phase::Closed {
+                books = self.changed.wait(books).unwrap_or_else(PoisonError::into_inner);
+            }
         }
-        drop(books);
         // Who comes second waits for the first at this lock.
-        if let Some(thread) = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        match self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).take() {
             // Its loop catches nothing because nothing in it panics.
-            let _ = thread.join();
+            Some(Supervision::Thread(thread)) => drop(thread.join()),
+            Some(Supervision::Alone(done)) => done.wait(),
+            None => {}
         }
     }
 
@@ -518,6 +532,11 @@ pub(crate) fn exit_status(vital: &Vital) -> Option<ExitStatus> {
 /// Sends orders to workers' control threads.
 pub(crate) fn carry_out(orders: Vec<Order>) {
     for (line, order) in orders {
-        line.order(&order);
+        if line.is_alone() {
+            // Its job, perhaps a long one, goes the same way, and whoever hears it looks after it too.
+            line.clone().send_patiently(move || line.order(&order));
+        } else {
+            line.order(&order);
+        }
     }
 }

@@ -8,9 +8,9 @@ use taskloom_core::{
 };
 
 use crate::{
-    backend::{self, Config, Procs, Shared},
+    backend::{self, Config, Procs, Shared, Supervision},
     entry::{self, Calling},
-    launch, os,
+    launch, os, spare,
     stderr::Tee,
     supervisor,
 };
@@ -98,7 +98,10 @@ impl Builder {
         }
         let calling = Calling::of_this_program()?;
         let family = entry::family()?;
-        launch::check_descriptors(workers)?;
+        // For one process, to look takes longer than to find out.
+        if !one_shot {
+            launch::check_descriptors(workers)?;
+        }
         let config = Config {
             workers,
             start_timeout,
@@ -120,11 +123,16 @@ impl Builder {
         let shared = Arc::new(Shared::new(Hub::new(settings), config).map_err(failed)?);
         let tee = Tee::new().map_err(failed)?;
         let supervised = shared.clone();
-        let supervisor = thread::Builder::new()
-            .name("taskloom-procs".to_owned())
-            .spawn(move || supervisor::run(&supervised, tee))
-            .map_err(failed)?;
-        shared.supervised_by(supervisor);
+        if one_shot {
+            let first = launch::start_alone(&shared)?;
+            let vital = first.vital.clone();
+            let done = spare::run(move || supervisor::run(&supervised, tee, Some(first)));
+            shared.supervised_by(Supervision::Alone(done.inspect_err(|_| vital.end()).map_err(failed)?));
+        } else {
+            let run = move || supervisor::run(&supervised, tee, None);
+            let thread = thread::Builder::new().name("taskloom-procs".to_owned()).spawn(run).map_err(failed)?;
+            shared.supervised_by(Supervision::Thread(thread));
+        }
         if let Err(error) = shared.wait_until_built() {
             shared.shutdown(Shutdown::Cancel { grace: Duration::ZERO });
             return Err(error);

@@ -7,7 +7,7 @@ use std::{
         fd::{AsFd, AsRawFd, OwnedFd, RawFd},
         unix::process::CommandExt,
     },
-    process::{Command, Stdio},
+    process::{self, Command, Stdio},
     sync::Arc,
     thread,
 };
@@ -23,9 +23,9 @@ use crate::{
     line::{Down, Line, Output, Vital},
     message::Message,
     os::{self, process::Child},
-    reader::{self, Started, Up},
+    reader::{self, Hearing, Started, Up},
     share::{self, Probe},
-    stderr::{Tail, Tee},
+    stderr::Tail,
     transport::{Lines, Received, Receiver, Sender, Server, both_ways, in_process},
     wire::{self, Greeting, Rare, Record, Terms, Welcome},
 };
@@ -56,64 +56,109 @@ pub(crate) struct Launched {
     pub(crate) vital: Arc<Vital>,
     /// Where it will look for us, if it will.
     pub(crate) server: Option<String>,
-    pub(crate) reader: thread::JoinHandle<()>,
+    pub(crate) ears: Ears,
+}
+
+/// Who hears a worker.
+pub(crate) enum Ears {
+    /// A thread of its own.
+    Thread(thread::JoinHandle<()>),
+    /// Whoever looks after it.
+    Lent(Arc<Hearing>),
 }
 
 /// Starts a worker, and the thread that hears it.
 ///
 /// # Errors
 /// If that is not possible here and now.
-pub(crate) fn start(shared: &Arc<Shared>, worker: u32, slot: u32, tee: &Tee) -> Result<Launched, TaskError> {
+pub(crate) fn start(shared: &Arc<Shared>, worker: u32, slot: u32) -> Result<Launched, TaskError> {
     // First, because it says so if there are no descriptors: ipc-channel then speaks of a bad one.
     let (token, mark) = random()?;
-    let failed = |error: io::Error| cannot_start(&shared.config, &error);
-    let (way, there) = Way::open(shared.config.one_shot)?;
-    let name = way.name();
-    let ticket = Ticket { parent: std::process::id(), token: token.clone(), server: name.clone() };
-    let capture = shared.hub.settings().capture_output.then(Capture::new).transpose().map_err(failed)?;
-    let mut child = command(&shared.config, &ticket, &mark, capture.as_ref(), there)
-        .and_then(|mut command| chaos::brief(&mut command, worker).spawn())
-        .map_err(failed)?;
-
-    let output = match (capture, child.stderr.take()) {
-        (Some(capture), _) => Ok(Output::Captured(capture)),
-        (None, Some(pipe)) => Tail::new(pipe).map(|tail| Output::PassedOn(Arc::new(tail))),
-        (None, None) => Err(io::ErrorKind::BrokenPipe.into()),
+    let server = Server::new()?;
+    let name = server.name().to_owned();
+    let ticket = Ticket { parent: std::process::id(), token: token.clone(), server: Some(name.clone()) };
+    let born = Born::new(shared, (worker, slot), &ticket, mark, None)?;
+    let (shared, heard) = (shared.clone(), born.vital.clone());
+    let run = move || {
+        os::signals::block_all();
+        shared.enter();
+        reader::run(&shared, &heard, || take_in(&shared, &heard, server, &token));
     };
-    let watched = output.and_then(|output| Child::watch(child.id()).map(|child| (child, output)));
-    let reader = watched.and_then(|(watched, output)| {
+    match thread::Builder::new().name(format!("taskloom-procs-{slot}")).spawn(run) {
+        Ok(reader) => Ok(Launched { vital: born.raise(), server: Some(name), ears: Ears::Thread(reader) }),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Err(Exhausted::new("threads, to hear a worker", 0).into())
+        }
+        Err(error) => Err(StartError::new(format!("a worker process cannot be heard: {error}")).into()),
+    }
+}
+
+/// Starts the only worker of a pool, which it then is ready for: what it is sent it finds when it has begun.
+///
+/// # Errors
+/// If that is not possible here and now.
+pub(crate) fn start_alone(shared: &Arc<Shared>) -> Result<Launched, TaskError> {
+    let (token, mark) = random()?;
+    let [here, there] =
+        os::socket::pair().map_err(|error| StartError::new(format!("no channels can be made: {error}")))?;
+    let ticket = Ticket { parent: std::process::id(), token, server: None };
+    let vital = Born::new(shared, (0, 0), &ticket, mark, Some(there))?.raise();
+    let hearing = reader::begin(shared, send_off(shared, &vital, here));
+    Ok(Launched { vital, server: None, ears: Ears::Lent(hearing) })
+}
+
+/// A process that nobody looks after yet: it ends with this, unless somebody does.
+struct Born {
+    vital: Arc<Vital>,
+    child: Option<process::Child>,
+}
+
+impl Born {
+    fn new(
+        shared: &Shared,
+        (worker, slot): (u32, u32),
+        ticket: &Ticket,
+        mark: String,
+        socket: Option<OwnedFd>,
+    ) -> Result<Self, TaskError> {
+        let failed = |error: io::Error| cannot_start(&shared.config, &error);
+        let capture = shared.hub.settings().capture_output.then(Capture::new).transpose().map_err(failed)?;
+        let mut child = command(&shared.config, ticket, &mark, capture.as_ref(), socket)
+            .and_then(|mut command| chaos::brief(&mut command, worker).spawn())
+            .map_err(failed)?;
+        let output = match (capture, child.stderr.take()) {
+            (Some(capture), _) => Ok(Output::Captured(capture)),
+            (None, Some(pipe)) => Tail::new(pipe).map(|tail| Output::PassedOn(Arc::new(tail))),
+            (None, None) => Err(io::ErrorKind::BrokenPipe.into()),
+        };
+        let watched = output.and_then(|output| Child::watch(child.id()).map(|child| (child, output)));
+        let (watched, output) = watched.map_err(|error| {
+            end(&mut child);
+            failed(error)
+        })?;
         let vital = Arc::new(Vital::new(worker, slot, mark, watched, output));
         chaos::on(Point::Launched, &vital);
-        // Before its reader can announce it: whoever waits for that looks here next.
+        // Before anybody can announce it: whoever waits for that looks here next.
         shared.remember(&vital);
-        let (shared, heard) = (shared.clone(), vital.clone());
-        let run = move || {
-            os::signals::block_all();
-            shared.enter();
-            reader::run(&shared, &heard, || match way {
-                Way::Server(server) => take_in(&shared, &heard, server, &token),
-                Way::Socket(socket) => Ok(send_off(&shared, &heard, socket)),
-            });
-        };
-        thread::Builder::new().name(format!("taskloom-procs-{slot}")).spawn(run).map(|reader| (vital, reader))
-    });
-    match reader {
-        Ok((vital, reader)) => {
-            if let Output::PassedOn(tail) = &vital.output {
-                tee.add(tail.clone());
-            }
-            Ok(Launched { vital, server: name, reader })
-        }
-        Err(error) => {
-            // Nobody will look after it.
-            let _ = child.kill();
-            let _ = child.wait();
-            if error.kind() == io::ErrorKind::WouldBlock {
-                return Err(Exhausted::new("threads, to hear a worker", 0).into());
-            }
-            Err(failed(error).into())
-        }
+        Ok(Self { vital, child: Some(child) })
     }
+
+    /// Somebody looks after it.
+    fn raise(mut self) -> Arc<Vital> {
+        self.child = None;
+        self.vital.clone()
+    }
+}
+
+impl Drop for Born {
+    fn drop(&mut self) {
+        self.child.iter_mut().for_each(end);
+    }
+}
+
+fn end(child: &mut process::Child) {
+    let _ = child.kill();
+    let _ = child.wait();
 }
 
 /// The words for a process that the system does not start.
@@ -126,34 +171,6 @@ fn cannot_start(config: &Config, error: &io::Error) -> StartError {
             directory.display()
         )),
         _ => StartError::new(format!("a worker process cannot be started: {error}")),
-    }
-}
-
-/// How a worker and its parent find each other.
-enum Way {
-    /// The worker looks for the parent.
-    Server(Server),
-    /// It is given the other end, for it has one task alone.
-    Socket(OwnedFd),
-}
-
-impl Way {
-    /// Also what the worker is to be given.
-    fn open(one_shot: bool) -> Result<(Self, Option<OwnedFd>), TaskError> {
-        if one_shot {
-            let [here, there] =
-                os::socket::pair().map_err(|error| StartError::new(format!("no channels can be made: {error}")))?;
-            Ok((Self::Socket(here), Some(there)))
-        } else {
-            Ok((Self::Server(Server::new()?), None))
-        }
-    }
-
-    fn name(&self) -> Option<String> {
-        match self {
-            Self::Server(server) => Some(server.name().to_owned()),
-            Self::Socket(_) => None,
-        }
     }
 }
 

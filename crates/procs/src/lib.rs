@@ -50,6 +50,7 @@ mod launch;
 mod line;
 mod reader;
 mod share;
+mod spare;
 mod stderr;
 mod supervisor;
 

@@ -182,6 +182,12 @@ impl Vital {
         }
     }
 
+    /// Ends a worker whom nobody looks after, and waits for that.
+    pub(crate) fn end(&self) {
+        self.child.kill();
+        self.child.wait_and_reap();
+    }
+
     /// Finds and kills whom the worker has left behind, as far as they can be found.
     pub(crate) fn hunt(&self) {
         let found = os::family::kill_marked(entry::FAMILY, &self.mark);
@@ -351,9 +357,14 @@ impl Line {
         }
     }
 
+    /// Whether the worker is its pool's only one, and has one job.
+    pub(crate) fn is_alone(&self) -> bool {
+        matches!(self.data, Down::Once(..))
+    }
+
     /// Tells a worker that has nothing to do to end, unless it does so by itself.
     pub(crate) fn dismiss(&self) {
-        if !(matches!(self.data, Down::Once(..)) && self.jobs().had_one) {
+        if !(self.is_alone() && self.jobs().had_one) {
             self.send(vec![data::EXIT]);
         }
     }

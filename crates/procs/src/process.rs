@@ -13,7 +13,7 @@ use std::{
 
 use taskloom_core::{Cancel, Handle, IntoTask, OutputOf, Pool, ReachOf, RunsOn, State, TaskError, Waitable};
 
-use crate::{backend::Procs, builder::Builder, line::Vital};
+use crate::{backend::Procs, builder::Builder, launch, line::Vital};
 
 /// Starts a process for one task and returns at once; the process ends with the task. That it does not come as far as
 /// the task, because `main` ends before it becomes a worker perhaps, is the task's outcome.
@@ -25,7 +25,8 @@ where
     W: IntoTask<M>,
     ReachOf<W, M>: RunsOn<Procs>,
 {
-    let pool = Builder::one_shot().build()?;
+    // The reason may be that there are too few descriptors: that says what to do about it.
+    let pool = Builder::one_shot().build().map_err(|error| launch::check_descriptors(1).err().unwrap_or(error))?;
     let handle = pool.submit(task)?;
     let shared = &pool.backend().shared;
     // A pool that has been built has had a worker.

@@ -3,7 +3,7 @@
 //! The only thread that touches the jobs of a worker, so that a death finds none of them in other hands.
 
 use std::{
-    os::unix::process::ExitStatusExt,
+    os::{fd::RawFd, unix::process::ExitStatusExt},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -59,31 +59,13 @@ pub(crate) enum Up {
 /// The life of a reader.
 pub(crate) fn run(shared: &Arc<Shared>, vital: &Arc<Vital>, take_in: impl FnOnce() -> Result<Started, TaskError>) {
     match take_in() {
-        Ok(Started { line, up }) => {
+        Ok(started) => {
             vital.sample();
             // What the initialiser has printed is no task's.
             let _ = vital.capture().map(Capture::rest);
-            let by_anybody = matches!(up, Up::Fast(_));
-            let hearing = Arc::new(Hearing::new(line.clone(), up));
-            // The reader of a plain channel keeps its ears to itself while it waits.
-            if by_anybody {
-                shared.hear(&hearing);
-            }
-            let mut books = shared.books();
-            books.lanes.touch(vital.slot as usize).occupy(line.clone());
-            drop(books);
-            shared.hub.emit(|| Event::worker_started(vital.worker, vital.pid()));
-            shared.announce();
-            shared.pump();
+            let hearing = begin(shared, started);
             hearing.listen(shared);
-            let exit = vital.wait();
-            shared.hear_no_more(&hearing);
-            vital.listen_no_more();
-            let told = hearing.settle(shared, &exit);
-            // What one that ended in good order has left behind, its tasks meant to.
-            if !told {
-                vital.hunt();
-            }
+            hearing.finish(shared, &vital.wait());
         }
         Err(error) => {
             vital.kill("it could not be used");
@@ -97,6 +79,24 @@ pub(crate) fn run(shared: &Arc<Shared>, vital: &Arc<Vital>, take_in: impl FnOnce
             shared.start_failed(vital.slot, error);
         }
     }
+}
+
+/// From now on the worker is sent jobs.
+pub(crate) fn begin(shared: &Arc<Shared>, Started { line, up }: Started) -> Arc<Hearing> {
+    let by_anybody = matches!(up, Up::Fast(_));
+    let hearing = Arc::new(Hearing::new(line, up));
+    // The reader of a plain channel keeps its ears to itself while it waits.
+    if by_anybody {
+        shared.hear(&hearing);
+    }
+    let vital = &hearing.line.vital;
+    let mut books = shared.books();
+    books.lanes.touch(vital.slot as usize).occupy(hearing.line.clone());
+    drop(books);
+    shared.hub.emit(|| Event::worker_started(vital.worker, vital.pid()));
+    shared.announce();
+    shared.pump();
+    hearing
 }
 
 fn describe(error: StartError, vital: &Vital, exit: &Exit, lines: Vec<String>) -> StartError {
@@ -125,7 +125,7 @@ struct Ears {
     task: Option<u64>,
     /// The item that ran when the worker said what no worker says, and what that was.
     culprit: Option<((u64, u32), String)>,
-    /// Its rings cannot be read any more.
+    /// Nothing more will come: its rings cannot be read any more, or its channel has ended.
     deaf: bool,
     /// Messages that have been received and not heard, and where each ends.
     messages: Vec<u8>,
@@ -198,12 +198,44 @@ impl Hearing {
         }
     }
 
-    /// The worker is dead, and everything it said has been heard. Whether it ended as it was told.
-    fn settle(&self, shared: &Arc<Shared>, exit: &Exit) -> bool {
+    /// The descriptor by which a worker is heard that no thread listens to: it can be read when there is a [part](Self::hear_part).
+    /// `None` if nothing more will come.
+    pub(crate) fn fd(&self) -> Option<RawFd> {
+        match &*self.ears() {
+            Ears { up: Up::Plain(up), deaf: false, .. } => Some(up.fd()),
+            _ => None,
+        }
+    }
+
+    /// Hears a part of a message, which is there, or that there will be no other.
+    pub(crate) fn hear_part(&self, shared: &Arc<Shared>) {
+        let mut ears = self.ears();
+        if let Up::Plain(up) = &ears.up
+            && let Some(received) = up.receive_part()
+        {
+            ears.deaf = !self.reader(shared, &mut ears).take(received);
+        }
+    }
+
+    /// The worker is dead: hears what is left, whoever hears it otherwise, and settles it.
+    pub(crate) fn bury(self: &Arc<Self>, shared: &Arc<Shared>, exit: &Exit) {
+        self.reader(shared, &mut self.ears()).listen_to_channel();
+        self.finish(shared, exit);
+    }
+
+    /// The worker is dead, and everything it said has been heard.
+    fn finish(self: &Arc<Self>, shared: &Arc<Shared>, exit: &Exit) {
+        let vital = &self.line.vital;
+        shared.hear_no_more(self);
+        vital.listen_no_more();
         let mut ears = self.ears();
         let told = ears.ended_as_told(exit);
         self.reader(shared, &mut ears).settle(exit);
-        told
+        drop(ears);
+        // What one that ended in good order has left behind, its tasks meant to.
+        if !told {
+            vital.hunt();
+        }
     }
 
     fn reader<'a>(&'a self, shared: &'a Arc<Shared>, ears: &'a mut Ears) -> Reader<'a> {
@@ -232,22 +264,34 @@ impl Reader<'_> {
     fn listen_to_channel(mut self) {
         loop {
             let Up::Plain(up) = &self.ears.up else { return };
-            match up.receive() {
-                Received::Message(message) => {
-                    self.hear(message);
-                    self.shared.pump();
-                }
-                // What a harness of tests has printed before it came to the worker.
-                Received::Garbage(_) if !self.line.vital.has_greeted() => {}
-                Received::Garbage(what) => self.accuse(&what),
-                Received::End => {
-                    if self.line.vital.exit().is_none() {
-                        self.shared.kill_later(self.line.worker(), CLOSED_TIME, "it had closed its channel");
-                    }
-                    return;
-                }
+            let received = up.receive();
+            if !self.take(received) {
+                return;
             }
         }
+    }
+
+    /// Hears what has come out of a channel. Whether more can come.
+    fn take(&mut self, received: Received) -> bool {
+        match received {
+            Received::Message(message) => {
+                self.hear(message);
+                self.shared.pump();
+            }
+            // What a harness of tests has printed before it came to the worker.
+            Received::Garbage(_) if !self.line.vital.has_greeted() => {}
+            Received::Garbage(what) => self.accuse(&what),
+            Received::End => {
+                let worker = self.line.worker();
+                // Who was let go has been given its time.
+                let has_a_place = self.shared.books().lane_of(worker).is_some();
+                if has_a_place && self.line.vital.exit().is_none() {
+                    self.shared.kill_later(worker, CLOSED_TIME, "it had closed its channel");
+                }
+                return false;
+            }
+        }
+        true
     }
 
     /// Hears what is there, up to a large heap. Whether that was anything.

@@ -1,8 +1,7 @@
 //! Starts workers, watches them, kills and buries them: one thread for the life of the pool.
 //!
-//! It is the thread that starts workers because their parent-death signal follows the thread, not
-//! the process. It never waits for anybody's code: what it sends finds room, it calls no task's code, and its locks are
-//! short.
+//! It never waits for anybody's code: what it sends finds room, it calls no task's code, and its locks are short. A worker
+//! for one task alone it also hears: results of such tasks are only kept when they come.
 
 use std::{
     sync::Arc,
@@ -15,10 +14,10 @@ use crate::{
     capture::Capture,
     dispatch::{Books, Kill, Order, Phase},
     lane::Stage,
-    launch::{self, Launched},
-    line::Vital,
+    launch::{self, Ears, Launched},
+    line::{Output, Vital},
     os::{self, memory::OomKills, poll::Set, process::Doing},
-    reader::POOL_ENDS,
+    reader::{Hearing, POOL_ENDS},
     stderr::Tee,
     transport,
     wire::Control,
@@ -41,13 +40,16 @@ struct Charge {
     vital: Arc<Vital>,
     /// Where it looks for its parent, if it does.
     server: Option<String>,
+    /// If no thread of its own hears it.
+    hearing: Option<Arc<Hearing>>,
     /// Until when it has to say hello.
     hello_by: Option<Instant>,
     /// It was found stopped at the last look.
     stopped: bool,
 }
 
-pub(crate) fn run(shared: &Arc<Shared>, tee: Tee) {
+/// `first` has been started already: the process of a pool that has one for one task alone.
+pub(crate) fn run(shared: &Arc<Shared>, tee: Tee, first: Option<Launched>) {
     shared.enter();
     let mut supervisor = Supervisor {
         shared,
@@ -63,6 +65,7 @@ pub(crate) fn run(shared: &Arc<Shared>, tee: Tee) {
         weighing: WEIGHING,
         all_killed: false,
     };
+    first.into_iter().for_each(|first| supervisor.take_charge(first));
     supervisor.start_workers();
     // While they start: nobody has taken any memory yet.
     supervisor.oom_kills = OomKills::of_this_cgroup();
@@ -117,9 +120,10 @@ struct Supervisor<'a> {
 }
 
 impl Supervisor<'_> {
-    /// Whether the pool has ended and nobody is left.
+    /// Whether nobody is left, and nobody will come.
     fn is_done(&self) -> bool {
-        self.charges.is_empty() && matches!(self.shared.books().phase, Phase::Closing { .. })
+        self.charges.is_empty()
+            && (self.shared.config.one_shot || matches!(self.shared.books().phase, Phase::Closing { .. }))
     }
 
     fn start_workers(&mut self) {
@@ -143,15 +147,29 @@ impl Supervisor<'_> {
         });
         drop(books);
         for (worker, slot) in due {
-            match launch::start(self.shared, worker, slot, &self.tee) {
-                Ok(Launched { vital, server, reader }) => {
-                    let hello_by = Instant::now().checked_add(self.shared.config.start_timeout);
-                    self.charges.push(Charge { vital, server, hello_by, stopped: false });
-                    self.readers.push(reader);
-                }
+            match launch::start(self.shared, worker, slot) {
+                Ok(launched) => self.take_charge(launched),
                 Err(error) => self.shared.start_failed(slot, error),
             }
         }
+    }
+
+    fn take_charge(&mut self, Launched { vital, server, ears }: Launched) {
+        if let Output::PassedOn(tail) = &vital.output {
+            self.tee.add(tail.clone());
+        }
+        let hello_by = Instant::now().checked_add(self.shared.config.start_timeout);
+        let hearing = match ears {
+            Ears::Lent(hearing) => {
+                vital.sample();
+                Some(hearing)
+            }
+            Ears::Thread(reader) => {
+                self.readers.push(reader);
+                None
+            }
+        };
+        self.charges.push(Charge { vital, server, hearing, hello_by, stopped: false });
     }
 
     fn carry_out_kills(&mut self) {
@@ -219,6 +237,8 @@ impl Supervisor<'_> {
         for charge in &self.charges {
             set.add(charge.vital.child.fd());
         }
+        let hearings = self.charges.iter().filter_map(|charge| charge.hearing.clone());
+        let heard: Vec<_> = hearings.filter_map(|hearing| Some((set.add(hearing.fd()?), hearing))).collect();
         let tails = self.tee.add_to(&mut set);
         let limit = next.map(|at| at.saturating_duration_since(Instant::now()));
         let weighed = busy && weighs;
@@ -234,6 +254,9 @@ impl Supervisor<'_> {
         if set.is_ready(0) {
             self.shared.bell.answer();
             self.calm = false;
+        }
+        for (_, hearing) in heard.iter().filter(|(place, _)| set.is_ready(*place)) {
+            hearing.hear_part(self.shared);
         }
         self.look_again();
         self.tee.look_at(&set, tails);
@@ -313,6 +336,9 @@ impl Supervisor<'_> {
                 charge.server.iter().for_each(|server| transport::give_up(server));
             }
             if dead {
+                if let Some((hearing, exit)) = charge.hearing.as_ref().zip(charge.vital.exit()) {
+                    hearing.bury(self.shared, &exit);
+                }
                 self.tee.look();
             }
             !dead

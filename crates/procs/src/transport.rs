@@ -153,21 +153,31 @@ impl Receiver {
 
     /// Waits for a message. What is garbage has been taken out of the channel: one may go on.
     pub(crate) fn receive(&self) -> Received {
-        let mut begun = self.begun.borrow_mut();
         loop {
-            let packet = match self.receive_packet() {
-                Ok(packet) => packet,
-                Err(other) => return other,
-            };
-            let taken = match begun.take() {
-                None => Begun::read(packet, PART),
-                Some(message) => message.go_on(&packet),
-            };
-            match taken {
-                Ok(Progress::Done(message)) => return Received::Message(message),
-                Ok(Progress::More(message)) => *begun = Some(message),
-                Err(what) => return Received::Garbage(what),
+            if let Some(received) = self.receive_part() {
+                return received;
             }
+        }
+    }
+
+    /// Waits for a part of a message. `None` if it was not the last one.
+    pub(crate) fn receive_part(&self) -> Option<Received> {
+        let packet = match self.receive_packet() {
+            Ok(packet) => packet,
+            Err(other) => return Some(other),
+        };
+        let mut begun = self.begun.borrow_mut();
+        let taken = match begun.take() {
+            None => Begun::read(packet, PART),
+            Some(message) => message.go_on(&packet),
+        };
+        match taken {
+            Ok(Progress::Done(message)) => Some(Received::Message(message)),
+            Ok(Progress::More(message)) => {
+                *begun = Some(message);
+                None
+            }
+            Err(what) => Some(Received::Garbage(what)),
         }
     }
 

@@ -3,15 +3,16 @@
 mod support;
 
 use std::{
+    fs,
     io::Read,
     os::unix::process::ExitStatusExt,
-    process::Command,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use support::*;
 use taskloom_core::{Blob, Cancel, Context, State, TaskError, task};
-use taskloom_procs::spawn;
+use taskloom_procs::{Process, spawn};
 
 taskloom_procs::test_support!();
 
@@ -42,6 +43,11 @@ fn chatter(records: usize) -> usize {
 #[task]
 fn same_blob(blob: Blob) -> (usize, Blob) {
     (blob.iter().map(|&byte| usize::from(byte)).sum(), blob)
+}
+
+#[task]
+fn zeroes(count: usize) -> Vec<u8> {
+    vec![0; count]
 }
 
 #[test]
@@ -152,6 +158,91 @@ fn who_logs_a_lot_gets_credit() {
 fn an_exit_is_a_crash_with_its_code() {
     within(60, || {
         assert_eq!(death(spawn(exit::task(3)).unwrap().join()).exit_code, Some(3));
+    });
+}
+
+fn nap_by_a_thread_that_ends(millis: u64) -> Process<()> {
+    let start = move || {
+        let process = spawn(nap::task(millis)).unwrap();
+        eventually("start", || process.state() == State::Running);
+        process
+    };
+    std::thread::spawn(start).join().unwrap()
+}
+
+/// A process that ends with the test, however that ends.
+struct Ended(u32);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // SAFETY: takes numbers only; the process ends by itself long after the test.
+        unsafe { libc::kill(self.0 as libc::pid_t, libc::SIGKILL) };
+    }
+}
+
+#[test]
+fn it_does_not_need_the_thread_that_started_it() {
+    within(60, || {
+        nap_by_a_thread_that_ends(300).join().unwrap();
+    });
+}
+
+/// Its parent's end is told to it by the end of its channel, and by the system. Here a copy of the parent keeps the channel
+/// open, and the thread that started it has ended before.
+#[test]
+fn it_ends_with_the_process_that_started_it() {
+    const PLACE: &str = "SPAWN_TEST_PLACE";
+    if let Some(place) = std::env::var_os(PLACE) {
+        let process = nap_by_a_thread_that_ends(60_000);
+        // SAFETY: the copy calls nothing but the system.
+        let copy = unsafe { libc::fork() };
+        if copy == 0 {
+            // SAFETY: takes a number; the signal that comes then ends the copy.
+            unsafe { libc::alarm(60) };
+            loop {
+                // SAFETY: takes nothing.
+                unsafe { libc::pause() };
+            }
+        }
+        let half = format!("{}.half", place.display());
+        fs::write(&half, format!("{} {copy}", process.pid())).unwrap();
+        fs::rename(half, place).unwrap();
+        process.join().unwrap();
+    }
+    within(60, || {
+        let place = std::env::temp_dir().join(format!("taskloom-spawn-{}", std::process::id()));
+        let mut parent = Command::new(std::env::current_exe().unwrap());
+        let parent = parent.args(["--exact", "it_ends_with_the_process_that_started_it", "--nocapture"]);
+        let mut parent = parent.env(PLACE, &place).stdout(Stdio::null()).spawn().unwrap();
+        eventually("start", || place.exists());
+        let text = fs::read_to_string(&place).unwrap();
+        let [process, copy] = text.split(' ').map(|pid| pid.parse().unwrap()).collect::<Vec<u32>>()[..] else {
+            panic!()
+        };
+        fs::remove_file(place).unwrap();
+        let _ended = [process, copy].map(Ended);
+        assert!(lives(process));
+        parent.kill().unwrap();
+        parent.wait().unwrap();
+        eventually("the process has ended", || !lives(process));
+        assert!(lives(copy), "it kept the channel open");
+    });
+}
+
+#[test]
+fn who_is_stopped_while_it_sends_is_found() {
+    within(120, || {
+        for after in [0, 5, 10, 20, 40] {
+            let process = spawn(zeroes::task(128 << 20)).unwrap();
+            eventually("start", || process.state() == State::Running);
+            std::thread::sleep(Duration::from_millis(after));
+            // SAFETY: takes numbers only; the process has not been joined.
+            unsafe { libc::kill(process.pid() as libc::pid_t, libc::SIGSTOP) };
+            match process.join() {
+                Ok(bytes) => assert_eq!(bytes.len(), 128 << 20, "all of it had been sent"),
+                other => assert!(death(other).verdict.contains("stopped by signal")),
+            }
+        }
     });
 }
 

@@ -1,8 +1,10 @@
 //! How much memory processes hold, as `/proc` tells it.
 
 use std::{
-    fs,
+    fs::File,
+    io::Read,
     mem::MaybeUninit,
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
@@ -30,7 +32,7 @@ fn held_alone(pid: u32) -> Option<u64> {
 }
 
 fn status(process: &str) -> Option<String> {
-    super::read_proc(&format!("/proc/{process}/status")).ok()
+    super::read_proc(format!("/proc/{process}/status")).ok()
 }
 
 /// A field of a status file, in bytes.
@@ -44,9 +46,12 @@ fn field(status: &str, name: &str) -> Option<u64> {
 pub(crate) fn offer_to_oom_killer() {
     const FILE: &str = "/proc/self/oom_score_adj";
     const SCORE: i32 = 500;
-    let now = fs::read_to_string(FILE).ok().and_then(|text| text.trim().parse::<i32>().ok());
+    let Ok(mut file) = File::options().read(true).write(true).open(FILE) else { return };
+    let mut text = [0; 16];
+    let length = file.read(&mut text).unwrap_or(0);
+    let now = str::from_utf8(&text[..length]).ok().and_then(|text| text.trim().parse::<i32>().ok());
     if now.is_none_or(|now| now < SCORE) {
-        let _ = fs::write(FILE, SCORE.to_string());
+        let _ = file.write_all_at(SCORE.to_string().as_bytes(), 0);
     }
 }
 
@@ -78,9 +83,10 @@ pub struct OomKills {
 impl OomKills {
     /// Counts from now on.
     pub fn of_this_cgroup() -> Self {
-        let file = fs::read_to_string("/proc/self/cgroup").ok().and_then(|text| file_of(&text));
+        let file = super::read_proc("/proc/self/cgroup").ok().and_then(|text| file_of(&text));
         let mut this = Self { file, told: 0, looked: 0 };
-        (this.told, this.looked) = (this.count(), this.count());
+        this.told = this.count();
+        this.looked = this.told;
         this
     }
 
@@ -99,7 +105,7 @@ impl OomKills {
     }
 
     fn count(&self) -> u64 {
-        let text = self.file.as_ref().and_then(|file| fs::read_to_string(file).ok()).unwrap_or_default();
+        let text = self.file.as_ref().and_then(|file| super::read_proc(file).ok()).unwrap_or_default();
         let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
         count.and_then(|count| count.trim().parse().ok()).unwrap_or(self.told)
     }
@@ -127,6 +133,7 @@ fn file_of(cgroups: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use std::{
+        fs,
         io::Read,
         process::{Command, Stdio},
     };

@@ -18,10 +18,11 @@ pub(crate) mod socket;
 use std::{
     fs::File,
     io::{self, Read},
+    path::Path,
 };
 
 /// What a short file of `/proc` says. It comes whole by one read, and costs nothing but that.
-fn read_proc(path: &str) -> io::Result<String> {
+fn read_proc(path: impl AsRef<Path>) -> io::Result<String> {
     let mut text = [0; 4096];
     let length = File::open(path)?.read(&mut text)?;
     Ok(String::from_utf8_lossy(&text[..length]).into_owned())

@@ -58,6 +58,11 @@ impl Child {
         self.wait(libc::WEXITED | libc::WNOHANG)
     }
 
+    /// The same, but waits for its end.
+    pub(crate) fn wait_and_reap(&self) -> Doing {
+        self.wait(libc::WEXITED)
+    }
+
     fn wait(&self, options: libc::c_int) -> Doing {
         // SAFETY: plain numbers, for which zeroes are values.
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
@@ -110,7 +115,7 @@ impl Child {
 
     /// CPU time used so far; can be read until the child is reaped.
     pub(crate) fn cpu_time(&self) -> Option<Duration> {
-        let text = super::read_proc(&format!("/proc/{}/stat", self.pid)).ok()?;
+        let text = super::read_proc(format!("/proc/{}/stat", self.pid)).ok()?;
         // The name, in parentheses, may contain anything; utime and stime are fields 14 and 15.
         let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
         let ticks = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;

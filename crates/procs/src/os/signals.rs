@@ -1,6 +1,9 @@
 //! Signals: kept away from our own threads, and the second fence against orphans.
 
-use std::io;
+use std::{
+    io,
+    sync::atomic::{AtomicI32, Ordering},
+};
 
 use super::checked;
 
@@ -19,11 +22,16 @@ pub(crate) fn block_all() {
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut()) };
 }
 
-/// Kills this process's group when the thread that started it ends.
+/// Who started this process.
+static PARENT: AtomicI32 = AtomicI32::new(0);
+
+/// Kills this process's group when the process that started it ends.
 ///
 /// A second fence: the first is the end of the control channel. The signal is one that we handle,
-/// because SIGKILL would end this process alone, before it can end its group.
-pub(crate) fn die_with_parent() -> io::Result<()> {
+/// because SIGKILL would end this process alone, before it can end its group; and because it also comes when only the
+/// thread has ended that started this process.
+pub(crate) fn die_with_parent(parent: u32) -> io::Result<()> {
+    PARENT.store(parent as i32, Ordering::Relaxed);
     // SAFETY: plain data, for which zeroes are values.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = on_parent_death as *const () as libc::sighandler_t;
@@ -38,11 +46,16 @@ fn parent_has_died() -> libc::c_int {
     libc::SIGRTMAX() - 3
 }
 
+/// The system gives a child of a thread that ends to another thread of the process, and when there is none any more to
+/// another process; then it sends the signal, each time.
 extern "C" fn on_parent_death(_: libc::c_int) {
-    kill_group_if_leader();
+    // SAFETY: takes nothing.
+    if unsafe { libc::getppid() } != PARENT.load(Ordering::Relaxed) {
+        kill_group_if_leader();
+    }
 }
 
-/// Safe in a signal handler: three system calls and nothing else.
+/// Safe in a signal handler: system calls and nothing else.
 pub(crate) fn kill_group_if_leader() {
     // SAFETY: takes nothing.
     let group = unsafe { libc::getpgrp() };

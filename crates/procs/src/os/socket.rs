@@ -50,6 +50,13 @@ pub(crate) fn peek(fd: RawFd, head: &mut [u8]) -> io::Result<Option<usize>> {
     }
 }
 
+/// Whether a packet can be taken out of a socket, or its end found, without waiting.
+pub(crate) fn has_some(fd: RawFd) -> bool {
+    let mut entry = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    // SAFETY: the entry is ours and outlives the call; its number is given as one.
+    unsafe { libc::poll(&raw mut entry, 1, 0) > 0 }
+}
+
 /// Whether a socket from which no byte came has ended. If it has not, what came is an empty packet.
 fn has_ended(fd: RawFd) -> bool {
     let mut entry = libc::pollfd { fd, events: libc::POLLRDHUP, revents: 0 };

@@ -41,7 +41,7 @@ const EXIT_PROTOCOL: i32 = 70;
 /// Runs a worker from its first to its last moment. One for a single task has been given a socket.
 pub(crate) fn run(ticket: &Ticket, socket: Option<io::Result<OwnedFd>>) -> ! {
     // Before anything that could fail, so that no worker outlives its parent.
-    let fenced = os::signals::die_with_parent();
+    let fenced = os::signals::die_with_parent(ticket.parent);
     if std::os::unix::process::parent_id() != ticket.parent {
         os::process::kill_own_group();
     }
@@ -54,11 +54,12 @@ pub(crate) fn run(ticket: &Ticket, socket: Option<io::Result<OwnedFd>>) -> ! {
         Some(Ok(socket)) => begin(ticket, socket, &gate),
         Some(Err(error)) => give_up(&format!("a worker has no way to its parent: {error}")),
     };
-    let worker = settle(&terms, &up);
+    let mut down = down;
+    let (worker, first_words) = settle(&terms, &up, &mut down);
     chaos::at(Point::Ready);
     let thrift = thrift::Thrift::new(&terms, |news| up.rare(&news));
     let capture = terms.captured.then(capture::Capture::new).flatten();
-    runner::run(down, worker, &gate, up, thrift, capture)
+    runner::run(down, worker, &gate, up, thrift, capture, first_words)
 }
 
 /// Finds the parent, introduces itself, and is given terms.
@@ -89,7 +90,7 @@ fn begin(ticket: &Ticket, socket: OwnedFd, gate: &Arc<gate::Gate>) -> (Down, Ter
         os::process::exit_now(EXIT_PROTOCOL);
     }
     chaos::at(Point::Greeted);
-    (Down::Once(Some((down, gate.clone(), up.clone()))), terms, up)
+    (Down::Once(Some(Once { plain: down, task: None, gate: gate.clone(), up: up.clone() })), terms, up)
 }
 
 fn read_terms(data: &Receiver) -> Terms {
@@ -128,7 +129,15 @@ enum Down {
     Plain(Receiver),
     Fast(fast::Receiver, fast::Note),
     /// One message with a task; everything that comes behind it is for the control thread.
-    Once(Option<(Receiver, Arc<gate::Gate>, Arc<Up>)>),
+    Once(Option<Once>),
+}
+
+struct Once {
+    plain: Receiver,
+    /// The message, if it has come already.
+    task: Option<Message>,
+    gate: Arc<gate::Gate>,
+    up: Arc<Up>,
 }
 
 impl Down {
@@ -138,12 +147,21 @@ impl Down {
             Self::Plain(plain) => plain.receive().message(),
             Self::Fast(fast, _) => fast.receive(idle).ok().flatten(),
             Self::Once(once) => {
-                let (plain, gate, up) = once.take()?;
-                let message = plain.receive().message()?;
+                let Once { plain, task, gate, up } = once.take()?;
+                let message = task.or_else(|| plain.receive().message())?;
                 watch(plain, &gate, &up);
                 Some(message)
             }
         }
+    }
+
+    /// Whether the only task is here already, all of it: then nobody waits to hear that the worker is ready for it.
+    fn has_task(&mut self) -> bool {
+        let Self::Once(Some(once)) = self else { return false };
+        if os::socket::has_some(once.plain.fd()) {
+            once.task = once.plain.receive_part().and_then(Received::message);
+        }
+        once.task.is_some()
     }
 
     /// Whether there will be no other message.
@@ -167,8 +185,8 @@ impl Down {
     }
 }
 
-/// Becomes the worker that the parent wants.
-fn settle(terms: &Terms, up: &Arc<Up>) -> Worker {
+/// Becomes the worker that the parent wants. Also gives what it has to say of that, if it need not be said at once.
+fn settle(terms: &Terms, up: &Arc<Up>, down: &mut Down) -> (Worker, Records) {
     if let Some(mask) = terms.umask {
         os::files::set_umask(mask);
     }
@@ -181,14 +199,16 @@ fn settle(terms: &Terms, up: &Arc<Up>) -> Worker {
     }
     prepare_copies(os::memory::prefer_large_pages);
     let init = terms.init.as_ref().map(|(slot, args)| Init::from_bytes(*slot, args));
-    match worker.init(init.as_ref()) {
-        Ok(()) => up.rare(&Rare::Ready),
-        Err(error) => {
-            up.rare(&Rare::InitFailed(error));
-            os::process::exit_now(EXIT_PROTOCOL);
-        }
+    if let Err(error) = worker.init(init.as_ref()) {
+        up.rare(&Rare::InitFailed(error));
+        os::process::exit_now(EXIT_PROTOCOL);
     }
-    worker
+    let mut words = Records::default();
+    words.append(&Rare::Ready);
+    if !down.has_task() {
+        up.send(&mut words, true);
+    }
+    (worker, words)
 }
 
 /// Ends a worker that cannot be one. The parent shows what it says as its last line.

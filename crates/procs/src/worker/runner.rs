@@ -44,11 +44,12 @@ pub(super) fn run(
     up: Arc<Up>,
     thrift: Thrift,
     capture: Option<Capture>,
+    out: Records,
 ) -> ! {
     let at = Rc::new(At { up: up.clone(), item: Cell::default(), capture: capture.map(RefCell::new) });
     // It is the only runner here.
     AT.with(|here| drop(here.set(at.clone())));
-    let mut runner = Runner { worker, gate, up, thrift, at, ended: Instant::now(), out: Records::default() };
+    let mut runner = Runner { worker, gate, up, thrift, at, ended: Instant::now(), out };
     loop {
         let up = &runner.up;
         let look = || {
