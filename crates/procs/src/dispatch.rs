@@ -267,20 +267,16 @@ impl Books {
             if lane.duty.is_clear() {
                 lane.duty.idle_since.get_or_insert_with(Instant::now);
             }
-            // While it was being sent to, nobody gave it what waits elsewhere.
-            let is_idle = lane.duty.is_idle();
-            drop(lane);
-            if is_idle {
-                orders.extend(self.rebalance());
-            }
         }
+        // While it was being sent to, nobody gave it what waits elsewhere, nor took from it what others could have begun.
+        orders.extend(self.rebalance());
         orders
     }
 
     /// If a worker is idle and the queue empty: takes half of what waits inside another one back.
     pub(crate) fn rebalance(&mut self) -> Vec<Order> {
         let mut orders = Vec::new();
-        if !self.queue.is_empty() || !self.is_open() {
+        if !self.queue.is_empty() || !self.is_open() || self.lanes.hungry().len() <= self.lanes.recalled() {
             return orders;
         }
         let saturated = self.is_saturated();

@@ -385,6 +385,28 @@ fn who_is_done_before_its_job_is_known_to_have_left_is_given_what_waits_elsewher
 }
 
 #[test]
+fn what_begins_before_it_is_known_to_have_left_is_shared_all_the_same() {
+    let (game, handle) = with_one_task();
+    let mut books = game.shared.books();
+    let line = books.lanes[0].line().unwrap().clone();
+    let mut lane = books.lanes.touch(0);
+    lane.duty.flights = Flights::default();
+    lane.duty.flights.push(Flight::new(0, 1000, 3));
+    lane.duty.sending = true;
+    drop(lane);
+    // Another worker has nothing to do.
+    books.lanes.grow(2);
+    books.lanes.touch(1).stage = Stage::Ready(line.clone());
+    books.book(&line, &[Record::Started { token: 0, item: 0 }], &mut Vec::new()).unwrap();
+    assert!(books.rebalance().is_empty(), "it could overtake the job");
+    let orders = books.sent(&line, 0..=0);
+    assert!(matches!(&orders[..], [(_, Control::Recall(wanted))] if *wanted == [(0, 2)]), "half of what waits");
+    *books.lanes.touch(1) = Lane::default();
+    drop(books);
+    game.end(vec![handle]);
+}
+
+#[test]
 fn what_is_said_again_and_again_is_heard_once() {
     let (game, handle) = with_one_task();
     let again = |rare: fn() -> Rare| (0..1000).map(|_| Record::Rare(Box::new(rare()))).collect::<Vec<_>>();

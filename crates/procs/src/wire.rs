@@ -14,7 +14,7 @@ use taskloom_core::{
 use crate::{capture::Place, entry, message::Message};
 
 /// Changes with every change of this module.
-pub(crate) const PROTOCOL: u32 = 4;
+pub(crate) const PROTOCOL: u32 = 5;
 
 /// How a worker introduces itself, or its parent.
 #[derive(Debug, Serialize, Deserialize)]
