@@ -42,15 +42,20 @@ impl BadInput {
     }
 
     fn explanation(&self) -> String {
-        let message = self.fault.message.strip_prefix(NOT_JSON).unwrap_or(&self.fault.message);
-        // serde says what it found first; what was expected is what helps.
-        let message = match message.strip_prefix("invalid type: ").and_then(|rest| rest.rsplit_once(", expected ")) {
-            Some((found, expected)) => format!("expected {expected}, found {found}"),
-            None => message.to_owned(),
-        };
+        let message = self.message();
         match self.fault.param {
             Some(param) => format!("`{param}`: {message}"),
             None => message,
+        }
+    }
+
+    /// Without the name of the argument.
+    fn message(&self) -> String {
+        let message = self.fault.message.strip_prefix(NOT_JSON).unwrap_or(&self.fault.message);
+        // serde says what it found first; what was expected is what helps.
+        match message.strip_prefix("invalid type: ").and_then(|rest| rest.rsplit_once(", expected ")) {
+            Some((found, expected)) => format!("expected {expected}, found {found}"),
+            None => message.to_owned(),
         }
     }
 
@@ -78,7 +83,7 @@ impl BadInput {
             .with("source", &self.label)
             .with("column", self.extent().0 + 1)
             .with_some("path", self.fault.param)
-            .with("message", self.explanation())
+            .with("message", self.message())
     }
 }
 

@@ -28,6 +28,7 @@
 
 #![forbid(unsafe_code)]
 
+mod again;
 mod args;
 mod event;
 pub mod exit;
@@ -165,7 +166,7 @@ fn resumed_run(run: &str) -> Result<u8, Stop> {
 }
 
 fn planned_run(args: &args::RunArgs, typed: &[OsString]) -> Result<u8, Stop> {
-    match Plan::check(args)? {
+    match Plan::check(args, typed)? {
         Checked::Plan(plan) => run::run(plan, args, typed),
         Checked::Empty => Ok(exit::OK),
         Checked::Bad { bad, stop, total } => report::refuse(&bad, stop, total),

@@ -89,6 +89,8 @@ impl Trouble {
         let (key, wall) = match error {
             // Crashes differ in worker and process; what they have in common is how the worker died.
             TaskError::Crashed(death) | TaskError::OutOfMemory(death) => (death.how(), Some(death.wall)),
+            TaskError::Failed(failure) => (failure.message.clone(), None),
+            TaskError::Panicked(panic) => (panic.message.clone(), None),
             other => (other.to_string(), None),
         };
         Self { key, details: details(error), record: record(error), wall }

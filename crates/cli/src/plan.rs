@@ -1,11 +1,12 @@
 //! What will happen: everything that was typed, checked, and every file that can be checked.
 
-use std::sync::Arc;
+use std::{ffi::OsString, sync::Arc};
 
 use taskloom::{Registry, TaskError, backends};
 
 use crate::{
     Stop,
+    again::Again,
     args::RunArgs,
     exit,
     feed::{Checked, Faulty, Feed, paths_as_json},
@@ -26,6 +27,7 @@ pub(crate) struct Plan {
     pub(crate) chunk: Chunk,
     pub(crate) keep_order: bool,
     pub(crate) show: Show,
+    pub(crate) again: Option<Again>,
 }
 
 /// How many inputs go together.
@@ -37,7 +39,7 @@ pub(crate) enum Chunk {
 
 impl Plan {
     /// Checks what was typed; reads what can be read twice.
-    pub(crate) fn check(args: &RunArgs) -> Result<Checked<Self>, Stop> {
+    pub(crate) fn check(args: &RunArgs, typed: &[OsString]) -> Result<Checked<Self>, Stop> {
         let fit = task(&args.task)?;
         if fit.def.makes_state() {
             let name = fit.def.short_name();
@@ -62,8 +64,9 @@ impl Plan {
         let show = args.show.show(args.json, args.quiet, &args.output, args.force);
         // Inline is one at a time, however many are asked for.
         let workers = if backend == "inline" { 1 } else { workers };
+        let again = Again::new(typed, &feed, show.output.is_some());
         let feed = Arc::new(feed);
-        let plan = Self { fit, feed, backend, workers, chunk, keep_order: args.keep_order, show };
+        let plan = Self { fit, feed, backend, workers, chunk, keep_order: args.keep_order, show, again };
         if let Some(faulty) = faulty {
             let total = plan.show.json.then_some(plan.feed.total.unwrap_or(0));
             let stop = plan.refusal(&faulty);

@@ -333,7 +333,7 @@ impl Report {
             .with("attempt", done.attempt)
             .with("worker", done.worker)
             .with("start_s", seconds(done.start))
-            .with("wall_s", seconds(done.wall))
+            .with("wall_s", seconds(done.wall.or(done.trouble.as_ref().and_then(|trouble| trouble.wall))))
             .with("cpu_s", seconds(done.cpu))
             .with("in_bytes", done.in_bytes)
             .with("out_bytes", bytes.unwrap_or(0))
@@ -421,7 +421,7 @@ impl Report {
             1 => "1 running task has".to_owned(),
             more => format!("{more} running tasks have"),
         };
-        self.terminal.line(&format!("Stopping: {running} {grace} to finish (Ctrl-C again kills)"));
+        self.terminal.line(&format!("Stopping: {running} {grace} to finish (Ctrl-C again kills them)"));
     }
 
     /// Nothing to write for now.

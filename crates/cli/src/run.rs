@@ -392,7 +392,7 @@ impl Engine {
         let part = match ready {
             Ready::Done(done) => {
                 self.credits.give(1);
-                return report.done(done);
+                return self.report_done(done, report);
             }
             Ready::Part(part) => part,
         };
@@ -400,7 +400,7 @@ impl Engine {
         report.successes(part.successes)?;
         for rest in part.rest {
             match rest {
-                Rest::Done(done) => report.done(*done)?,
+                Rest::Done(done) => self.report_done(*done, report)?,
                 Rest::Before(number, origin) => {
                     (self.read, self.before) = (self.read - 1, self.before + 1);
                     report.before(number, origin)?;
@@ -412,6 +412,13 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    fn report_done(&self, mut done: Done, report: &mut Report) -> Result<(), Stop> {
+        if let (Some(trouble), Some(again)) = (&mut done.trouble, &self.plan.again) {
+            trouble.details.extend(again.line(done.number, done.status));
+        }
+        report.done(done)
     }
 
     fn bad_input(&mut self, bad: &BadInput, report: &mut Report) -> Result<(), Stop> {

@@ -121,10 +121,14 @@ pub(crate) fn watch(mut tell: impl FnMut(u8) + Send + 'static) -> io::Result<()>
 fn rest() {
     let groups = groups();
     groups.iter().for_each(|group| _ = kill_process_group(*group, Signal::STOP));
-    // To this thread, which so stops here, and goes on when somebody lets the process go on. One to the process might stop
-    // it by another thread, a moment later.
-    let _ = raise(SIGSTOP);
+    stop_here();
     groups.iter().for_each(|group| _ = kill_process_group(*group, Signal::CONT));
+}
+
+/// Stops this process; returns when somebody lets it go on.
+pub(crate) fn stop_here() {
+    // To this thread, which so stops here. One to the process might stop it by another thread, a moment later.
+    let _ = raise(SIGSTOP);
 }
 
 /// The groups that children of this process lead.

@@ -163,6 +163,10 @@ impl Only {
         }
     }
 
+    pub(crate) fn is_some(&self) -> bool {
+        self.0.is_some()
+    }
+
     pub(crate) fn has(&self, number: u64) -> bool {
         self.0.as_ref().is_none_or(|ranges| ranges.iter().any(|range| range.contains(&number)))
     }

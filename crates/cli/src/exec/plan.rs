@@ -16,13 +16,13 @@ use super::{
 };
 use crate::{
     Stop,
+    again::Again,
     args::{ExecArgs, LimitArgs},
     exit,
     feed::{Checked, Feed},
     plan::{Chunk, backend},
-    program,
     report::{Facts, Show},
-    settings, shell,
+    settings,
     values::{self, MaxFail},
     words,
 };
@@ -39,8 +39,7 @@ pub(crate) struct Plan {
     pub(crate) keep_order: bool,
     pub(crate) ungroup: bool,
     pub(crate) dry_run: bool,
-    /// The words that run one input again, before and after its number.
-    pub(crate) again: Option<(String, String)>,
+    pub(crate) again: Option<Again>,
 }
 
 /// How commands are started.
@@ -103,7 +102,7 @@ impl Plan {
             chunk: Chunk::Fixed(1),
             tag: output.tag,
         };
-        let again = feed.total.filter(|_| args.inputs.only.is_none()).and_then(|_| again(typed));
+        let again = Again::new(typed, &feed, show.output.is_some());
         Ok(Checked::Plan(Self {
             feed: Arc::new(feed),
             template,
@@ -237,13 +236,4 @@ fn find(name: &OsStr, env: &[(OsString, OsString)], cwd: Option<&Path>) -> Resul
             false => stop.help("what the shell itself does (`cd`, pipes, `$variables`) needs `--shell`"),
         }
     })
-}
-
-/// Longest command line that is worth repeating.
-const LONGEST: usize = 400;
-
-fn again(typed: &[OsString]) -> Option<(String, String)> {
-    let rest = shell::line(typed.get(2..)?.iter().map(|word| word.as_bytes()));
-    let rest = String::from_utf8(rest).ok().filter(|rest| rest.len() <= LONGEST)?;
-    Some((format!("{} exec --only", program()), words::shown(&rest, LONGEST)))
 }

@@ -33,7 +33,7 @@ use crate::{
     outcome::Done,
     reader::{self, Credits},
     report::{End, Report},
-    signals::{Signals, Wish},
+    signals::{self, Signals, Wish},
     words,
 };
 
@@ -230,8 +230,7 @@ impl Supervisor {
     fn rest(&mut self) {
         self.running.iter().flatten().for_each(|running| running.process.signal(Signal::TSTP));
         let before = Instant::now();
-        // Returns when somebody continues this process.
-        let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::STOP);
+        signals::stop_here();
         let rest = before.elapsed();
         for running in self.running.iter_mut().flatten() {
             running.shift(rest);

@@ -68,7 +68,12 @@ impl Report {
         }
         let mut stop = stop.note(self.what_is_safe(total, done));
         if let Some(again) = self.resume() {
-            stop = stop.help(format!("free some space, then `{again}`"));
+            let more = match self.lost() {
+                0 => String::new(),
+                1 => " (the lost one runs again)".to_owned(),
+                lost => format!(" (the {lost} lost ones run again)"),
+            };
+            stop = stop.help(format!("free some space, then `{again}`{more}"));
         }
         // Events may still have a reader, when it is a file of results that is full.
         if self.show.json && self.results.is_some() {
@@ -80,7 +85,8 @@ impl Report {
 
     /// How much was done, and how much of it is written.
     fn what_is_safe(&self, total: usize, done: usize) -> String {
-        let mut note = format!("{done} of {} were done", words::count(total, "input"));
+        let were = if total == 1 { "was" } else { "were" };
+        let mut note = format!("{done} of {} {were} done", words::count(total, "input"));
         let lost = self.lost();
         if lost > 0 {
             let to = self.results.as_ref().or(self.events.as_ref()).map_or("", |output| output.name());
@@ -147,6 +153,9 @@ impl Report {
         }
         let speed = self.speed(elapsed, done);
         self.terminal.detail(&speed);
+        if let (Some(_), Some(results)) = (&self.show.output, &self.results) {
+            self.terminal.detail(&format!("results: {}", results.name()));
+        }
         for bad in self.skipped.iter().take(SHOWN_AGAIN) {
             self.terminal.status("SKIP", Tone::Bad, bad);
         }

@@ -54,7 +54,7 @@ fn equal_failures_are_counted() {
         "ten as they came, a count, ten in the summary:\n{}",
         ran.err
     );
-    ran.says("FAIL x 15 more: task failed: the same\n").says("25 failed\n").says("and 15 more\n");
+    ran.says("FAIL x 15 more: the same\n").says("25 failed\n").says("and 15 more\n");
 }
 
 #[test]

@@ -58,7 +58,7 @@ fn a_bad_input_is_an_event_with_its_place() {
         events[0],
         json!({
             "v": 1, "event": "input-error", "source": "in.jsonl:1", "column": 21, "path": "ms",
-            "message": "`ms`: expected u64, found string \"wide\"",
+            "message": "expected u64, found string \"wide\"",
         })
     );
     assert_eq!((&events[1]["status"], &events[1]["not_started"]), (&json!("bad-input"), &json!(1)));

@@ -12,6 +12,7 @@ mod listing;
 mod record;
 mod refusals;
 mod running;
+mod sessions;
 mod settings;
 mod signals;
 mod terminal;

@@ -82,7 +82,7 @@ fn every_ending_signal_has_its_code_and_leaves_nobody() {
     {
         let mut run = Staying::start("--json");
         run.send(signal);
-        run.hears("Stopping: 2 running tasks have 10s to finish (Ctrl-C again kills)");
+        run.hears("Stopping: 2 running tasks have 10s to finish (Ctrl-C again kills them)");
         run.send(signal);
         run.hears("interrupted: 2 of 4 done (2 ok), 2 cancelled, 0 not started");
         let rest = run.ends(code);

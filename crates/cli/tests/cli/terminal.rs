@@ -92,7 +92,7 @@ fn a_bar_moves_and_is_gone_at_the_end() {
     assert!(screen.text().contains("█░"), "{}", screen.text());
     screen.shows(" 3/4  ok 3  about ");
     screen.press_ctrl_c();
-    screen.shows("Stopping: 1 running task has 10s to finish (Ctrl-C again kills)");
+    screen.shows("Stopping: 1 running task has 10s to finish (Ctrl-C again kills them)");
     screen.press_ctrl_c();
     let (code, text, _) = screen.ends();
     assert_eq!(code, Some(130), "{text}");

@@ -84,10 +84,8 @@ impl Supervisor {
             self.waiting.push((Instant::now() + after, job, done));
             return;
         }
-        if let (Some(trouble), Some((before, after))) = (&mut done.trouble, &self.plan.again)
-            && !matches!(done.status, Status::Fail | Status::Cancelled)
-        {
-            trouble.details.push(format!("again, alone: {before} {} {after}", job.number));
+        if let (Some(trouble), Some(again)) = (&mut done.trouble, &self.plan.again) {
+            trouble.details.extend(again.line(job.number, done.status));
         }
         self.deliver(job.turn, done);
     }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{Folder, exec};
+use crate::harness::{Folder, exec, state, until};
 
 #[test]
 fn output_of_each_command_stays_together() {
@@ -48,14 +48,16 @@ fn ungrouped_commands_write_directly() {
 #[test]
 fn what_is_left_in_the_background_neither_holds_nor_pollutes() {
     let folder = Folder::new();
-    let script = "(sleep 0.1; echo late; touch late.$0) & echo $0";
+    let script = "sleep 600 & echo $! > pid.$0; echo $0";
     let ran = folder.exec("-j 1 --range 0..5", &["sh", "-c", script]).code(0);
     assert_eq!(ran.out, "0\n1\n2\n3\n4\n");
     // Ends with its command: it belongs to its group.
-    std::thread::sleep(std::time::Duration::from_millis(300));
-    assert!(!folder.path().join("late.0").exists());
+    for n in 0..5 {
+        let pid = fs::read_to_string(folder.path().join(format!("pid.{n}"))).unwrap();
+        until("it is gone", || ["Z", "gone"].contains(&&*state(pid.trim())));
+    }
     // One that leaves the group lives on, and what it says is nobody else's.
-    let script = "setsid sh -c 'sleep 0.1; echo late; touch late.'$0 & echo $0; sleep 0.2";
+    let script = "echo $0; setsid sh -c 'echo late; touch late.'$0 & until [ -e late.$0 ]; do sleep 0.01; done";
     let ran = folder.exec("-j 1 --range 0..2", &["sh", "-c", script]).code(0);
     assert_eq!(ran.out, "0\nlate\n1\nlate\n");
 }

@@ -63,7 +63,7 @@ fn the_first_signal_reaches_commands_and_starts_nothing_more() {
     for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129), ("QUIT", 131)] {
         let mut run = Staying::start("", ":");
         run.kill(signal);
-        run.hears("Stopping: 2 running tasks have 10s to finish (Ctrl-C again kills)");
+        run.hears("Stopping: 2 running tasks have 10s to finish (Ctrl-C again kills them)");
         run.hears("interrupted: 0 of 50 done, 2 cancelled, 48 not started");
         run.ends(code);
     }
