@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::{Output, Stop, event::Event, settings, terminal, values, words};
+use crate::{Output, Stop, event::Event, record::Limits, settings, terminal, values, words};
 
 pub(crate) fn run(json: bool) -> Result<(), Stop> {
     let usable = values::workers(None)?;
@@ -19,6 +19,9 @@ pub(crate) fn run(json: bool) -> Result<(), Stop> {
             "workers" => usable.to_string(),
             "backend" => crate::plan::backend(None, backends)?.to_owned(),
             "record" => "on".to_owned(),
+            "keep_runs" => Limits::RUNS.to_owned(),
+            "keep_age" => Limits::AGE.to_owned(),
+            "keep_size" => Limits::SIZE.to_owned(),
             _ => "auto".to_owned(),
         };
         settings.push((name, value.unwrap_or(default), from.to_string()));

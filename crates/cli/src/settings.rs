@@ -16,7 +16,7 @@ use crate::{Stop, words};
 const PROJECT: &str = "taskloom.toml";
 
 /// What can be set.
-pub(crate) const NAMES: [&str; 4] = ["backend", "workers", "color", "record"];
+pub(crate) const NAMES: [&str; 7] = ["backend", "workers", "color", "record", "keep_runs", "keep_age", "keep_size"];
 
 /// What a file may say.
 #[derive(Debug, Default, Deserialize)]
@@ -26,6 +26,9 @@ struct File {
     workers: Option<Number>,
     color: Option<String>,
     record: Option<String>,
+    keep_runs: Option<Number>,
+    keep_age: Option<String>,
+    keep_size: Option<String>,
 }
 
 /// `4`, or `"50%"`.
@@ -34,6 +37,15 @@ struct File {
 enum Number {
     Number(u32),
     Text(String),
+}
+
+impl Number {
+    fn text(&self) -> String {
+        match self {
+            Self::Number(number) => number.to_string(),
+            Self::Text(text) => text.clone(),
+        }
+    }
 }
 
 /// Where a value comes from.
@@ -94,10 +106,10 @@ impl File {
             "backend" => self.backend.clone(),
             "color" => self.color.clone(),
             "record" => self.record.clone(),
-            _ => self.workers.as_ref().map(|workers| match workers {
-                Number::Number(number) => number.to_string(),
-                Number::Text(text) => text.clone(),
-            }),
+            "keep_age" => self.keep_age.clone(),
+            "keep_size" => self.keep_size.clone(),
+            "keep_runs" => self.keep_runs.as_ref().map(Number::text),
+            _ => self.workers.as_ref().map(Number::text),
         }
     }
 }

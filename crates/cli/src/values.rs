@@ -44,6 +44,11 @@ pub(crate) fn time(flag: &str, typed: &str) -> Result<Duration, Stop> {
     time.ok_or_else(wrong)
 }
 
+/// A number from 0 up.
+pub(crate) fn count(flag: &str, typed: &str) -> Result<usize, Stop> {
+    typed.trim().parse().map_err(|_| bad(flag, typed, "not a number").help("a number from 0 up"))
+}
+
 /// `512MiB`, `2GB`.
 pub(crate) fn size(flag: &str, typed: &str) -> Result<u64, Stop> {
     let wrong = || bad(flag, typed, "not a size").help("write it as `512MiB` or `2GB`");

@@ -54,7 +54,7 @@ pub(crate) fn begin(args: &RecordArgs, feed: &Feed, work: &Work<'_>) -> Result<O
         return Ok(None);
     }
     let place = Place::new(wanted.as_deref().filter(|name| *name != "on"))?;
-    retention::prune(&Limits::default(), Some(&place), false)?;
+    retention::prune(&Limits::set()?, Some(&place), false)?;
     let mut journal = Journal::create(place)?;
     let header = Header::new(journal.id(), work, feed)?;
     journal.write_now(&header.line())?;

@@ -6,9 +6,9 @@ use std::{
 };
 
 use super::{Place, folder, journal};
-use crate::Stop;
+use crate::{Stop, settings, values};
 
-/// What is kept at most. As nextest has it.
+/// What is kept at most.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) runs: usize,
@@ -16,9 +16,21 @@ pub(crate) struct Limits {
     pub(crate) bytes: u64,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self { runs: 100, age: Duration::from_secs(30 * 86400), bytes: 1_000_000_000 }
+impl Limits {
+    /// As nextest has it, where nothing else is set.
+    pub(crate) const RUNS: &str = "100";
+    pub(crate) const AGE: &str = "30d";
+    pub(crate) const SIZE: &str = "1GB";
+
+    /// What is set.
+    pub(crate) fn set() -> Result<Self, Stop> {
+        let set = |name, default: &str| settings::get(name).map(|(value, _)| value.unwrap_or(default.to_owned()));
+        let runs = set("keep_runs", Self::RUNS)?;
+        Ok(Self {
+            runs: values::count("keep_runs", &runs)?,
+            age: values::time("keep_age", &set("keep_age", Self::AGE)?)?,
+            bytes: values::size("keep_size", &set("keep_size", Self::SIZE)?)?,
+        })
     }
 }
 

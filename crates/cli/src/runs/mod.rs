@@ -64,7 +64,7 @@ fn cancel(run: &str, json: bool) -> Result<(), Stop> {
 }
 
 fn prune(runs: &[String], keep: Option<usize>, older: Option<&str>, dry: bool, json: bool) -> Result<(), Stop> {
-    let mut limits = Limits::default();
+    let mut limits = Limits::set()?;
     // Whoever names one limit means that one.
     if keep.is_some() || older.is_some() {
         limits = Limits { runs: usize::MAX, age: std::time::Duration::MAX, bytes: u64::MAX };

@@ -28,7 +28,8 @@ fn doctor_tells_what_there_is() {
     assert!(out.starts_with(&format!("cores      {cores} usable")), "{out}");
     assert!(out.contains("\nbackends   inline ok, threads ok, procs ok\n"), "{out}");
     let settings = format!(
-        "settings   backend threads (default), workers {cores} (default), color auto (default), record on (default)\n"
+        "settings   backend threads (default), workers {cores} (default), color auto (default), record on (default), \
+         keep_runs 100 (default), keep_age 30d (default), keep_size 1GB (default)\n"
     );
     assert!(out.ends_with(&settings), "{out}");
     assert!(out.lines().nth(1).unwrap().starts_with("memory     ") && out.contains("iB free"), "{out}");
@@ -76,6 +77,28 @@ fn files_that_make_no_sense_are_wrong_usage() {
     ran.says("taskloom.toml:2: unknown field `wrokers`").says("help: settings are `backend`, `workers`, ");
     let folder = Folder::new().with("taskloom.toml", "backend = \"gpu\"\n");
     folder.run("run sleep_ms --range 0..2").code(2).says("no backend named `gpu`");
+}
+
+#[test]
+fn how_much_is_kept_can_be_set() {
+    let folder = Folder::new().with("taskloom.toml", "keep_runs = 2\nkeep_size = \"1MiB\"\n");
+    let runs = || folder.recorded("runs").code(0).out.lines().filter(|line| line.contains("sleep_ms")).count();
+    for name in ["a", "b", "c"] {
+        folder.recorded(&format!("run sleep_ms --range 0..2 --record {name}")).code(0);
+    }
+    assert_eq!(runs(), 2, "the first has gone");
+    let set = |name: &str, value: &str| {
+        let mut command = folder.recorded_command("runs prune");
+        Ran::of("runs prune", command.env(name, value).output().unwrap())
+    };
+    set("TASKLOOM_KEEP_AGE", "30").code(2).says("error: `keep_age 30`: a time needs a unit");
+    set("TASKLOOM_KEEP_RUNS", "some").code(2).says("error: `keep_runs some`: not a number");
+    assert!(set("TASKLOOM_KEEP_RUNS", "1").code(0).out.starts_with("1 run deleted: "));
+    // The newest goes too: together they are larger than nothing.
+    assert!(set("TASKLOOM_KEEP_SIZE", "0B").code(0).out.starts_with("1 run deleted: "));
+    folder.recorded("run sleep_ms --range 0..2 --record d").code(0);
+    assert!(set("TASKLOOM_KEEP_AGE", "0s").code(0).out.starts_with("1 run deleted: d"));
+    assert_eq!(runs(), 0);
 }
 
 #[test]
