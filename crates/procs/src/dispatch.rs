@@ -17,7 +17,7 @@ use taskloom_core::{Job, Settings, TaskError};
 
 use self::lanes::{Lanes, Touched};
 use crate::{
-    lane::{Duty, Flight, Lane, Running, Stage},
+    lane::{Duty, Flight, Lane, Running},
     line::{Line, Verdict},
     share,
     transport::PART,
@@ -318,7 +318,7 @@ impl Books {
         self.lanes.touch_all(|_, lane| {
             let running = lane.duty.running;
             let worker = lane.worker();
-            let mut wanted = Vec::new();
+            let (mut wanted, mut runs) = (Vec::new(), false);
             for flight in lane.duty.flights.iter_mut() {
                 let Some(item) = flight.item(id) else { continue };
                 found = true;
@@ -327,13 +327,14 @@ impl Books {
                 let at = (flight.token, item);
                 if running.is_some_and(|running| running.item() == at) {
                     kills.push(kill_later(worker, at, grace));
-                    if let Stage::Ready(line) = &lane.stage {
-                        orders.push((line.clone(), Control::Cancel { token: at.0, item }));
-                    }
+                    runs = true;
                 } else if item >= flight.next() {
                     flight.stops.retain(|(known, _)| *known != item);
                     flight.stops.push((item, grace));
                 }
+            }
+            if runs {
+                lane.cancel(&mut orders);
             }
             lane.recall(wanted, &mut orders);
         });
@@ -428,9 +429,7 @@ impl Books {
         let mut orders = Vec::new();
         self.lanes.touch_all(|_, lane| {
             lane.recall_all(&mut orders);
-            if let (Stage::Ready(line), Some(running)) = (&lane.stage, lane.duty.running) {
-                orders.push((line.clone(), Control::Cancel { token: running.token, item: running.item }));
-            }
+            lane.cancel(&mut orders);
         });
         orders
     }
@@ -487,8 +486,8 @@ fn book_start(
     }
     // It may start only now: the order comes behind whatever made it start. Or it had begun
     // before it could be told with the others.
-    if let (true, Stage::Ready(line)) = (stop.is_some() || closing, &lane.stage) {
-        orders.push((line.clone(), Control::Cancel { token, item }));
+    if stop.is_some() || closing {
+        lane.cancel(orders);
     }
     Ok(())
 }

@@ -180,6 +180,13 @@ impl Lane {
         }
     }
 
+    /// Tells what runs, if anything does, to stop.
+    pub(crate) fn cancel(&self, orders: &mut Vec<Order>) {
+        if let (Stage::Ready(line), Some(Running { token, item, .. })) = (&self.stage, self.duty.running) {
+            orders.push((line.clone(), Control::Cancel { token, item }));
+        }
+    }
+
     /// Recalls everything that has not started; what has not left follows when it has.
     pub(crate) fn recall_all(&mut self, orders: &mut Vec<Order>) {
         let wanted = self.duty.flights.iter_mut().filter_map(Flight::recall).collect();
