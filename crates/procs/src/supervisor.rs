@@ -63,6 +63,7 @@ pub(crate) fn run(shared: &Arc<Shared>, tee: Tee, first: Option<Launched>) {
         rested: false,
         oom_kills: OomKills::default(),
         weighing: WEIGHING,
+        weighed: Instant::now(),
         all_killed: false,
     };
     first.into_iter().for_each(|first| supervisor.take_charge(first));
@@ -113,8 +114,9 @@ struct Supervisor<'a> {
     /// The last wait was a long one, and nothing happened.
     rested: bool,
     oom_kills: OomKills,
-    /// How often running tasks' memory is looked at now.
+    /// How often running tasks' memory is looked at now, and when it was last.
     weighing: Duration,
+    weighed: Instant,
     /// The grace of the pool's end is over, and everybody has been killed.
     all_killed: bool,
 }
@@ -241,8 +243,8 @@ impl Supervisor<'_> {
         let heard: Vec<_> = hearings.filter_map(|hearing| Some((set.add(hearing.fd()?), hearing))).collect();
         let tails = self.tee.add_to(&mut set);
         let limit = next.map(|at| at.saturating_duration_since(Instant::now()));
-        let weighed = busy && weighs;
-        let tick = if weighed { self.weighing } else { TICK };
+        let weighs = weighs && busy;
+        let tick = if weighs { self.weighing.saturating_sub(self.weighed.elapsed()) } else { TICK };
         let limit = if self.calm { limit } else { Some(limit.unwrap_or(tick).min(tick)) };
         let begun = Instant::now();
         set.wait(limit);
@@ -260,7 +262,8 @@ impl Supervisor<'_> {
         }
         self.look_again();
         self.tee.look_at(&set, tails);
-        if weighed {
+        if weighs && self.weighed.elapsed() >= self.weighing {
+            self.weighed = Instant::now();
             self.weigh();
         }
     }
