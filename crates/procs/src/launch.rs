@@ -267,17 +267,18 @@ fn take_in(shared: &Shared, vital: &Arc<Vital>, server: Server, token: &str) -> 
     })?;
     vital.greet();
     vital.listen(&[up.fd(), data.fd(), control.fd()], None);
-    // Its descriptor is open until the worker is ready. If there is none now, there is none for blobs.
-    let probe = Probe::new();
     let rings = rings(shared);
-    let terms = terms(shared, vital, probe.as_ref().ok(), rings.as_ref().map(|(_, file)| file));
+    // Its descriptor is open until the worker is ready. If there is none now, there is none for blobs. Who has rings knows.
+    let probe = rings.is_none().then(Probe::new).and_then(Result::ok);
+    let terms = terms(shared, vital, probe.as_ref(), rings.as_ref().map(|(_, file)| file));
     // If it cannot be sent, the worker is gone: the next lines say so.
     let _ = data.send(wire::encode(&Welcome::Terms(terms)));
     let (data, mut up) = take_lane(vital, rings, data, up, control.fd())?;
+    let shares = probe.is_some() || matches!(data, Down::Fast(_));
     let line = Arc::new(Line::new(vital.clone(), data, control));
     let outcome = wait_until_ready(shared, &line, &mut up);
     match &outcome {
-        Ok(()) if probe.is_ok() => share::is_possible(),
+        Ok(()) if shares => share::is_possible(),
         Ok(()) => {}
         Err(_) => vital.listen_no_more(),
     }
@@ -307,7 +308,7 @@ fn take_lane(
             Ok((Down::Fast(sender), Up::Fast(receiver)))
         }
         Rare::Rings(Err(why)) => {
-            log::debug!(target: "taskloom", "worker {} cannot have shared memory: {why}", vital.worker);
+            share::is_impossible(&why);
             Ok((Down::Plain(data), Up::Plain(up)))
         }
         _ => Err(out_of_turn().into()),
