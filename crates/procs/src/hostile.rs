@@ -29,7 +29,7 @@ use crate::{
     os::{counted::most_held, memory::OomKills, process::Child},
     reader::{self, Started, Up},
     stderr::Tail,
-    transport::{Receiver, Sender, pair},
+    transport::{Gone, Receiver, Sender, pair},
     wire::{self, Control, Greeting, Rare, Record, Records},
 };
 
@@ -183,13 +183,18 @@ fn nothing(n: u64) -> u64 {
 struct Game {
     shared: Arc<Shared>,
     pool: Pool<Procs>,
+    worker: Option<Fake>,
+}
+
+/// A worker in whose name we speak.
+struct Fake {
     vital: Arc<Vital>,
     up: Sender,
     /// What the parent says is not heard, and finds room.
     _ears: [Receiver; 2],
     /// At its end the process would end.
     _input: Option<ChildStdin>,
-    reader: Option<thread::JoinHandle<()>>,
+    reader: thread::JoinHandle<()>,
 }
 
 impl Drop for Game {
@@ -200,15 +205,7 @@ impl Drop for Game {
 }
 
 impl Game {
-    #[expect(clippy::zombie_processes, reason = "`end` has it buried")]
     fn start() -> Self {
-        // A real process, so that it can be killed; what we say is said in its name.
-        let mut process = Command::new("cat");
-        process.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut process = process.spawn().unwrap();
-        let output = Output::PassedOn(Arc::new(Tail::new(process.stderr.take().unwrap()).unwrap()));
-        let mark = format!("nobody-bears-this-{}", process.id());
-        let vital = Arc::new(Vital::new(0, 0, mark, Child::watch(process.id()).unwrap(), output));
         let config = Config {
             workers: 1,
             start_timeout: Duration::from_secs(10),
@@ -225,15 +222,19 @@ impl Game {
         let shared = Arc::new(Shared::new(Hub::new(Settings::default()), config).unwrap());
         shared.books().phase = Phase::Open;
         let pool = Pool::new(shared.hub.clone(), Procs::new(shared.clone()));
-        let [(data, data_ear), (control, control_ear), (up, heard)] = [pair(), pair(), pair()];
-        vital.listen(&[heard.fd(), data.fd(), control.fd()], None);
-        vital.greet();
-        let line = Arc::new(Line::new(vital.clone(), Down::Plain(data), control));
-        let (listening, about) = (shared.clone(), vital.clone());
-        let reader =
-            thread::spawn(move || reader::run(&listening, &about, || Ok(Started { line, up: Up::Plain(heard) })));
-        let reader = Some(reader);
-        Self { shared, pool, vital, up, _ears: [data_ear, control_ear], _input: process.stdin.take(), reader }
+        let worker = Some(Fake::enter(&shared, 0));
+        Self { shared, pool, worker }
+    }
+
+    fn wait_until_sent(&self) {
+        while self.shared.books().lanes[0].duty.flights.is_empty() {
+            thread::yield_now();
+        }
+    }
+
+    /// The worker says this.
+    fn say(&self, message: impl Into<Message>) -> Result<(), Gone> {
+        self.worker.as_ref().expect("it has not ended").up.send(message)
     }
 
     /// What holds whatever was said.
@@ -251,19 +252,45 @@ impl Game {
 
     /// The worker dies, and what it left is settled.
     fn end(mut self, handles: Vec<Handle<u64>>) {
-        self.vital.kill("the game is over");
-        let mut oom_kills = OomKills::of_this_cgroup();
-        while !self.vital.bury(&mut oom_kills) {
-            thread::yield_now();
+        if let Some(worker) = self.worker.take() {
+            worker.die();
         }
-        let reader = self.reader.take().expect("it ends once");
-        reader.join().expect("the reader does not panic");
         // What came back would run elsewhere: there is no elsewhere here.
         self.shared.give_up(TaskError::Closed);
         for mut handle in handles {
             let outcome = handle.try_join().expect("every task has an outcome");
             assert!(!matches!(outcome, Err(TaskError::Lost(_))), "{outcome:?}");
         }
+    }
+}
+
+impl Fake {
+    #[expect(clippy::zombie_processes, reason = "`die` has it buried")]
+    fn enter(shared: &Arc<Shared>, number: u32) -> Self {
+        // A real process, so that it can be killed; what we say is said in its name.
+        let mut process = Command::new("cat");
+        process.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut process = process.spawn().unwrap();
+        let output = Output::PassedOn(Arc::new(Tail::new(process.stderr.take().unwrap()).unwrap()));
+        let mark = format!("nobody-bears-this-{}", process.id());
+        let vital = Arc::new(Vital::new(number, 0, mark, Child::watch(process.id()).unwrap(), output));
+        let [(data, data_ear), (control, control_ear), (up, heard)] = [pair(), pair(), pair()];
+        vital.listen(&[heard.fd(), data.fd(), control.fd()], None);
+        vital.greet();
+        let line = Arc::new(Line::new(vital.clone(), Down::Plain(data), control));
+        let (shared, about) = (shared.clone(), vital.clone());
+        let reader = thread::spawn(move || reader::run(&shared, &about, || Ok(Started { line, up: Up::Plain(heard) })));
+        Self { vital, up, _ears: [data_ear, control_ear], _input: process.stdin.take(), reader }
+    }
+
+    /// Dies, and what it left is settled.
+    fn die(self) {
+        self.vital.kill("the game is over");
+        let mut oom_kills = OomKills::of_this_cgroup();
+        while !self.vital.bury(&mut oom_kills) {
+            thread::yield_now();
+        }
+        self.reader.join().expect("the reader does not panic");
     }
 }
 
@@ -278,7 +305,7 @@ fn whatever_is_said_every_task_has_its_outcome_and_the_books_hold() {
         for _ in 0..60 {
             // True at first, so that there is something to lie about.
             let message = if dice.below(3) == 0 { dice.hostile() } else { dice.message() };
-            if game.up.send(message).is_err() {
+            if game.say(message).is_err() {
                 break;
             }
             game.check();
@@ -291,10 +318,24 @@ fn whatever_is_said_every_task_has_its_outcome_and_the_books_hold() {
 fn with_one_task() -> (Game, Handle<u64>) {
     let game = Game::start();
     let handle = game.pool.submit(nothing::task(1)).unwrap();
-    while game.shared.books().lanes[0].duty.flights.is_empty() {
-        thread::yield_now();
-    }
+    game.wait_until_sent();
     (game, handle)
+}
+
+#[test]
+fn what_no_worker_lives_to_begin_ends_with_the_seventeenth() {
+    let (mut game, mut handle) = with_one_task();
+    for number in 1..=17 {
+        assert!(handle.try_join().is_none(), "{} have died", number - 1);
+        game.wait_until_sent();
+        game.worker.take().unwrap().die();
+        game.worker = (number < 17).then(|| Fake::enter(&game.shared, number));
+    }
+    match handle.try_join() {
+        Some(Err(TaskError::Crashed(death))) => assert_eq!((death.worker, death.attempt), (16, 1)),
+        other => panic!("{other:?}"),
+    }
+    game.end(Vec::new());
 }
 
 #[test]
@@ -302,13 +343,13 @@ fn what_has_begun_cannot_be_given_back() {
     let (game, handle) = with_one_task();
     let mut began = Records::default();
     began.started(0, 0);
-    game.up.send(began.take()).unwrap();
-    game.up.send(Records::rare(&Rare::Returned(vec![(0, 0)]))).unwrap();
+    game.say(began.take()).unwrap();
+    game.say(Records::rare(&Rare::Returned(vec![(0, 0)]))).unwrap();
     while !game.shared.books().lanes[0].duty.accused {
         thread::yield_now();
     }
     // Another message, which is heard when what came before has been followed.
-    game.up.send(Records::rare(&Rare::Holding(7))).unwrap();
+    game.say(Records::rare(&Rare::Holding(7))).unwrap();
     while game.shared.books().lanes[0].duty.held != 7 {
         thread::yield_now();
     }
