@@ -25,13 +25,13 @@ use crate::{
     tasks::{
         End, PANIC_PLACE, catches_its_panic, counts_and_ends, counts_and_waits, double, echo_endless, echo_flat,
         echo_json, echo_os_string, echo_path, echo_shifting, echo_untagged, ends, fails_with_anyhow, fails_with_box,
-        fails_with_text, gives_panics_when_read, gives_panics_when_written, gives_unreadable, gives_unwritable,
-        last_words, live_counted, marks, panics, panics_with_bomb, panics_with_number, reads_forgetful, recounts,
-        returns_cancelled, returns_time_out, takes_panics_when_read, takes_panics_when_written, takes_unreadable,
-        takes_unwritable, until_told, waits, whoami,
+        fails_with_text, gives_moody, gives_panics_when_read, gives_panics_when_written, gives_unreadable,
+        gives_unwritable, last_words, live_counted, marks, panics, panics_with_bomb, panics_with_number,
+        reads_forgetful, recounts, returns_cancelled, returns_time_out, takes_panics_when_read,
+        takes_panics_when_written, takes_unreadable, takes_unwritable, until_told, waits, whoami,
     },
     values::{
-        Counted, Endless, Flat, Forgetful, PanicsWhenRead, PanicsWhenWritten, Shifting, Unreadable, Untagged,
+        Counted, Endless, Flat, Forgetful, Moody, PanicsWhenRead, PanicsWhenWritten, Shifting, Unreadable, Untagged,
         Unwritable,
     },
 };
@@ -394,6 +394,23 @@ pub fn outcome_decode_result<H: Harness>() {
         assert_eq!(run(&pool, gives_panics_when_read::task()).expect("nothing is read"), PanicsWhenRead);
     }
     assert_eq!(neighbour.join().expect("unharmed"), 8);
+
+    // Many of a map's results are read at once: each has its own outcome all the same.
+    let bytes = through_bytes::<H>(&pool);
+    let results: Vec<_> = pool.map((0..300).map(gives_moody::task)).collect();
+    assert_eq!(results.len(), 300);
+    for (number, result) in (0..).zip(results) {
+        match number % 10 {
+            3 if bytes => {
+                let Err(TaskError::Panicked(panic)) = result else { panic!("{number}: {result:?}") };
+                assert_eq!(panic.message, format!("dropped {number} while reading"));
+            }
+            7 if bytes => {
+                codec(result, CodecStage::DecodeResult, &format!("{number} is not for reading"));
+            }
+            _ => assert_eq!(result.expect("readable"), Moody(number)),
+        }
+    }
     assert_eq!(run(&pool, whoami::task()).expect("runs"), before, "the same worker");
 }
 

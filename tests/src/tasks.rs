@@ -29,8 +29,8 @@ use crate::{
     misdeeds,
     scratch::{Gate, append_line, touch},
     values::{
-        Bomb, Counted, Endless, Flat, Forgetful, PanicsWhenRead, PanicsWhenWritten, Shifting, Unreadable, Untagged,
-        Unwritable,
+        Bomb, Counted, Endless, Flat, Forgetful, Moody, PanicsWhenRead, PanicsWhenWritten, Shifting, Unreadable,
+        Untagged, Unwritable,
     },
 };
 
@@ -313,6 +313,12 @@ pub fn gives_panics_when_written() -> PanicsWhenWritten {
 #[task]
 pub fn gives_unreadable(number: u64) -> Unreadable {
     Unreadable(number)
+}
+
+/// Gives what cannot always be read.
+#[task]
+pub fn gives_moody(number: u64) -> Moody {
+    Moody(number)
 }
 
 /// Gives what panics when read.

@@ -50,6 +50,21 @@ impl<'de> Deserialize<'de> for PanicsWhenRead {
     }
 }
 
+/// A number that cannot be read if it ends with a 7, and panics while it is read if it ends with a 3.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Moody(pub u64);
+
+impl<'de> Deserialize<'de> for Moody {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let number = u64::deserialize(from)?;
+        match number % 10 {
+            3 => panic!("dropped {number} while reading"),
+            7 => Err(serde::de::Error::custom(format!("{number} is not for reading"))),
+            _ => Ok(Self(number)),
+        }
+    }
+}
+
 /// Its reader must look at the bytes to know what they are, which the codec does not show.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]

@@ -229,3 +229,30 @@ impl Batch {
         (done, metrics)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_that_came_together_are_read_one_by_one_or_not_at_all() {
+        let ends = [2_u32, 2, 5];
+        let bytes: Vec<u8> = ends.iter().flat_map(|end| end.to_le_bytes()).chain(*b"abcde!").collect();
+        let mut from = &bytes[..];
+        let mut args = Args::read_together(3, &mut from).expect("whole");
+        assert_eq!(from, b"!");
+        for (item, expected) in [(0, &b"ab"[..]), (1, b""), (2, b"cde")] {
+            assert!(!args.is_over(item));
+            args.open(item, |read| assert_eq!(read.plain(), Some(expected)));
+            assert!(args.is_over(item));
+        }
+        for cut in 0..bytes.len() - 1 {
+            assert!(Args::read_together(3, &mut &bytes[..cut]).is_none(), "cut at {cut}");
+        }
+        // Ends that go back, and one beyond all.
+        for ends in [[3_u32, 2, 5], [2, 9, 5], [2, 3, u32::MAX]] {
+            let bytes: Vec<u8> = ends.iter().flat_map(|end| end.to_le_bytes()).chain(*b"abcde!").collect();
+            assert!(Args::read_together(3, &mut &bytes[..]).is_none(), "{ends:?}");
+        }
+    }
+}

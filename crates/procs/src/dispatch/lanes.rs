@@ -184,3 +184,28 @@ impl Drop for Touched<'_> {
         self.lanes.sort(self.slot);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lane::Flight;
+
+    #[test]
+    fn who_changes_is_sorted_anew() {
+        let mut lanes = Lanes::new(3, None);
+        assert_eq!((lanes.len(), lanes.away(), lanes.recalled()), (3, 0, 0));
+        lanes.touch(2).stage = Stage::Away;
+        lanes.touch_all(|slot, lane| lane.duty.recalling = slot);
+        assert_eq!((lanes.away(), lanes.recalled()), (1, 2));
+        lanes.touch(2).stage = Stage::Vacant;
+        lanes.touch(1).duty.recalling = 0;
+        assert_eq!((lanes.away(), lanes.recalled()), (0, 1));
+        // A place without a worker is nobody's, whatever is booked there.
+        lanes.touch(0).duty.flights.push(Flight::new(0, 1, 1));
+        assert!(lanes.idle().is_empty() && lanes.working().is_empty() && lanes.find(0).is_none());
+        lanes.touch(1).stage = Stage::Starting { worker: 8 };
+        assert_eq!((lanes.find(8), lanes.idle().len()), (Some(1), 0));
+        lanes.grow(2);
+        assert_eq!(lanes.len(), 3, "no place goes away");
+    }
+}
