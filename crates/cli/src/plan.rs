@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, sync::Arc};
 
-use taskloom::{Registry, TaskError, backends};
+use taskloom::{Pool, Registry, TaskError, backends};
 
 use crate::{
     Stop,
@@ -76,6 +76,16 @@ impl Plan {
             return if plan.feed.allow_empty { Ok(Checked::Empty) } else { Err(plan.feed.no_input(&args.inputs)) };
         }
         Ok(Checked::Plan(plan))
+    }
+
+    /// The pool that it runs on.
+    pub(crate) fn pool(&self) -> Result<Pool, Stop> {
+        let pool = taskloom::pool(self.backend).and_then(|pool| pool.workers(self.workers).metrics(true).build());
+        pool.map_err(|error| {
+            let backend = self.backend;
+            Stop::new(exit::UNAVAILABLE, "backend-unavailable", format!("backend `{backend}` cannot start"))
+                .reason(words::shown(&error.to_string(), 400))
+        })
     }
 
     fn refusal(&self, faulty: &Faulty) -> Stop {

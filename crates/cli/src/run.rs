@@ -47,7 +47,6 @@ use crate::{
     record::{self, Work},
     report::{End, Facts, Report},
     signals::{self, Seen},
-    words,
 };
 
 /// Inputs between reading and writing, at least, and for each worker.
@@ -59,9 +58,12 @@ const UNSEEN_GRACE: Duration = Duration::from_secs(1);
 /// How often a waiting run looks at its clocks.
 const TICK: Duration = Duration::from_millis(250);
 
+/// How long results of a file's inputs wait for others to be written with.
+const MOMENT: Duration = Duration::from_millis(10);
+
 /// Runs it; the exit code, or why it could not be finished.
 pub(crate) fn run(plan: Plan, args: &RunArgs, typed: &[OsString]) -> Result<u8, Stop> {
-    let pool = build(&plan)?;
+    let pool = plan.pool()?;
     let work = Work {
         command: "run",
         name: plan.fit.def.name(),
@@ -89,15 +91,6 @@ pub(crate) fn run(plan: Plan, args: &RunArgs, typed: &[OsString]) -> Result<u8, 
         _ => engine.pool.join(),
     }
     report.ended(end, engine.read + engine.skipped + engine.before)
-}
-
-fn build(plan: &Plan) -> Result<Pool, Stop> {
-    let pool = taskloom::pool(plan.backend).and_then(|pool| pool.workers(plan.workers).metrics(true).build());
-    pool.map_err(|error| {
-        let backend = plan.backend;
-        Stop::new(exit::UNAVAILABLE, "backend-unavailable", format!("backend `{backend}` cannot start"))
-            .reason(words::shown(&error.to_string(), 400))
-    })
 }
 
 /// An input that has been sent on its way by itself.
@@ -222,14 +215,7 @@ impl Engine {
         while !self.input_ended || !self.open.is_empty() || !self.chunks.waiting.is_empty() || self.chunks.open > 0 {
             let message = match self.messages.try_recv() {
                 Ok(message) => Some(message),
-                Err(TryRecvError::Empty) => {
-                    // A pipe may not fill a chunk for hours: what there is, goes. A file's next inputs are on their way.
-                    if self.plan.feed.total.is_none() {
-                        self.send_chunk()?;
-                    }
-                    self.written(report.idle())?;
-                    self.messages.recv_timeout(TICK).ok()
-                }
+                Err(TryRecvError::Empty) => self.wait(report)?,
                 Err(TryRecvError::Disconnected) => None,
             };
             if let Some(message) = message {
@@ -254,6 +240,21 @@ impl Engine {
             self.written(written)?;
         }
         Ok(())
+    }
+
+    /// Nothing to do for now.
+    fn wait(&mut self, report: &mut Report) -> Result<Option<Message>, Stop> {
+        if self.plan.feed.total.is_some() {
+            // A file's next inputs are on their way: to write each result by itself would take longer than most tasks.
+            if let Ok(message) = self.messages.recv_timeout(MOMENT) {
+                return Ok(Some(message));
+            }
+        } else {
+            // A pipe may not fill a chunk for hours: what there is, goes.
+            self.send_chunk()?;
+        }
+        self.written(report.idle())?;
+        Ok(self.messages.recv_timeout(TICK).ok())
     }
 
     /// A full disk costs what has not started; what runs may end. A reader that went away wants none of it.
