@@ -2,7 +2,7 @@
 
 use std::{
     panic,
-    sync::{Arc, Condvar, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
 };
 
@@ -34,37 +34,58 @@ pub(crate) fn no_thread(error: &std::io::Error) -> Stop {
 
 /// How many more inputs may be read before results have been written.
 pub(crate) struct Credits {
-    /// How many are left; none when nothing more is to be read.
-    left: Mutex<Option<usize>>,
+    left: Mutex<Left>,
     more: Condvar,
 }
 
+struct Left {
+    /// How many are left; none when nothing more is to be read.
+    credits: Option<usize>,
+    /// How many the reader waits for, if it waits.
+    wanted: usize,
+}
+
+/// Who has used up all credits waits for as many: for one at a time it would wake up for each result. Windows are much larger.
+const REFILL: usize = 32;
+
 impl Credits {
     pub(crate) fn new(credits: usize) -> Self {
-        Self { left: Mutex::new(Some(credits)), more: Condvar::new() }
+        Self { left: Mutex::new(Left { credits: Some(credits), wanted: 0 }), more: Condvar::new() }
     }
 
     /// Waits until so many may be read; whether any are to be.
     pub(crate) fn take(&self, credits: usize) -> bool {
-        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        let too_few = |left: &mut Option<usize>| left.is_some_and(|left| left < credits);
-        let mut left = self.more.wait_while(left, too_few).unwrap_or_else(PoisonError::into_inner);
-        if let Some(left) = &mut *left {
+        let mut left = self.lock();
+        if left.credits.is_some_and(|left| left < credits) {
+            left.wanted = credits.max(REFILL);
+            let too_few = |left: &mut Left| left.credits.is_some_and(|credits| credits < left.wanted);
+            left = self.more.wait_while(left, too_few).unwrap_or_else(PoisonError::into_inner);
+        }
+        if let Some(left) = &mut left.credits {
             *left -= credits;
         }
-        left.is_some()
+        left.credits.is_some()
     }
 
     pub(crate) fn give(&self, credits: usize) {
-        if let Some(left) = &mut *self.left.lock().unwrap_or_else(PoisonError::into_inner) {
+        let mut left = self.lock();
+        let wanted = left.wanted;
+        if let Some(left) = &mut left.credits {
+            let before = *left;
             *left += credits;
+            if before < wanted && *left >= wanted {
+                self.more.notify_one();
+            }
         }
-        self.more.notify_one();
     }
 
     pub(crate) fn close(&self) {
-        *self.left.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.lock().credits = None;
         self.more.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Left> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -94,5 +115,21 @@ mod tests {
         let (sender, ended) = mpsc::channel();
         start(Arc::new(feed), Faulty(sender)).unwrap();
         assert_eq!(ended.recv().unwrap().unwrap_err().exit(), exit::BUG);
+    }
+
+    #[test]
+    fn who_has_used_up_all_waits_for_several() {
+        let credits = Arc::new(Credits::new(40));
+        assert!((0..40).all(|_| credits.take(1)));
+        let (sender, taken) = mpsc::channel();
+        let reader = credits.clone();
+        let reader = thread::spawn(move || while reader.take(1) && sender.send(()).is_ok() {});
+        (1..REFILL).for_each(|_| credits.give(1));
+        assert!(taken.try_recv().is_err());
+        credits.give(1);
+        assert_eq!(taken.iter().take(REFILL).count(), REFILL);
+        credits.close();
+        reader.join().unwrap();
+        assert!(!credits.take(1));
     }
 }
