@@ -91,7 +91,10 @@ impl Credits {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{self, Sender};
+    use std::{
+        sync::mpsc::{self, Sender},
+        time::Duration,
+    };
 
     use super::*;
     use crate::{args::InputArgs, input::Source};
@@ -124,10 +127,14 @@ mod tests {
         let (sender, taken) = mpsc::channel();
         let reader = credits.clone();
         let reader = thread::spawn(move || while reader.take(1) && sender.send(()).is_ok() {});
+        while credits.lock().wanted == 0 {
+            thread::yield_now();
+        }
         (1..REFILL).for_each(|_| credits.give(1));
         assert!(taken.try_recv().is_err());
         credits.give(1);
-        assert_eq!(taken.iter().take(REFILL).count(), REFILL);
+        let soon = Duration::from_secs(60);
+        (0..REFILL).for_each(|_| taken.recv_timeout(soon).expect("there are enough"));
         credits.close();
         reader.join().unwrap();
         assert!(!credits.take(1));
