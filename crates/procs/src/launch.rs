@@ -19,14 +19,14 @@ use crate::{
     capture::Capture,
     chaos::{self, Point},
     entry::{self, Calling, Ticket},
-    fast::Rings,
+    fast::{self, Rings},
     line::{Down, Line, Output, Vital},
     message::Message,
     os::{self, process::Child},
     reader::{self, Hearing, Started, Up},
     share::{self, Probe},
     stderr::Tail,
-    transport::{Lines, Received, Receiver, Sender, Server, both_ways, in_process},
+    transport::{Lines, Received, Receiver, Server, both_ways, in_process},
     wire::{self, Greeting, Rare, Record, Terms, Welcome},
 };
 
@@ -273,7 +273,12 @@ fn take_in(shared: &Shared, vital: &Arc<Vital>, server: Server, token: &str) -> 
     let terms = terms(shared, vital, probe.as_ref(), rings.as_ref().map(|(_, file)| file));
     // If it cannot be sent, the worker is gone: the next lines say so.
     let _ = data.send(wire::encode(&Welcome::Terms(terms)));
-    let (data, mut up) = take_lane(vital, rings, data, up, control.fd())?;
+    // Until then the ends are open: a number that was closed is somebody else's.
+    let lane = take_lane(vital, rings, &up, control.fd()).inspect_err(|_| vital.listen_no_more())?;
+    let (data, mut up) = match lane {
+        Some((sender, receiver)) => (Down::Fast(sender), Up::Fast(receiver)),
+        None => (Down::Plain(data), Up::Plain(up)),
+    };
     let shares = probe.is_some() || matches!(data, Down::Fast(_));
     let line = Arc::new(Line::new(vital.clone(), data, control));
     let outcome = wait_until_ready(shared, &line, &mut up);
@@ -295,21 +300,20 @@ fn rings(shared: &Shared) -> Option<(Rings, File)> {
 fn take_lane(
     vital: &Vital,
     rings: Option<(Rings, File)>,
-    data: Sender,
-    up: Receiver,
+    up: &Receiver,
     control: RawFd,
-) -> Result<(Down, Up), TaskError> {
-    let Some((rings, _file)) = rings else { return Ok((Down::Plain(data), Up::Plain(up))) };
-    let answer = receive(&up)?;
+) -> Result<Option<(fast::Sender, fast::Receiver)>, TaskError> {
+    let Some((rings, _file)) = rings else { return Ok(None) };
+    let answer = receive(up)?;
     match single(read(&answer)?)? {
         Rare::Rings(Ok(())) => {
             let (sender, receiver, fate) = rings.parents();
             vital.listen(&[control], Some(fate));
-            Ok((Down::Fast(sender), Up::Fast(receiver)))
+            Ok(Some((sender, receiver)))
         }
         Rare::Rings(Err(why)) => {
             share::is_impossible(&why);
-            Ok((Down::Plain(data), Up::Plain(up)))
+            Ok(None)
         }
         _ => Err(out_of_turn().into()),
     }
