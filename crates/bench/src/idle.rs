@@ -87,10 +87,19 @@ pub(crate) fn busy(plan: &Plan) -> Result<Vec<Row>> {
         let handles = (0..n).map(|_| pool.submit(computes::task(200))).collect::<Result<Vec<_>, _>>()?;
         Ok(handles.into_iter().try_for_each(|handle| handle.join().map(drop))?)
     };
+    let plain = procs::pool().workers(8).shared_memory(false).build()?;
     let ours = Contender::new("", tasks, |n| compute(&many, n));
-    let peer = [Contender::new("2 workers", tasks, |n| compute(&few, n))];
-    let mut rows = in_turn("", "procs, 8 workers computing", Unit::Rate, plan.rounds(), ours, peer)?;
-    drop((few, many));
+    let peers = [
+        Contender::new("2 workers", tasks, |n| compute(&few, n)),
+        Contender::new("8 without shared memory", tasks, |n| compute(&plain, n)).must(Bound::AtLeast(1.0)),
+    ];
+    let mut rows = in_turn("P11", "procs, 8 workers computing", Unit::Rate, plan.rounds(), ours, peers)?;
+    let small = plan.tasks(100_000);
+    let ours = Contender::new("", small, |n| submit_and_join(&many, n));
+    let peer =
+        [Contender::new("8 without shared memory", small, |n| submit_and_join(&plain, n)).must(Bound::AtLeast(1.0))];
+    rows.extend(in_turn("P11", "procs, 8 workers, a handle each", Unit::Rate, plan.rounds(), ours, peer)?);
+    drop((few, many, plain));
 
     let _burning = Burning::start();
     let trips = plan.tasks(2000);
