@@ -12,6 +12,9 @@
 //! the item's own: that alone fences late results off. User code, wakers, encoding and drops
 //! of users' values happen outside the lock.
 
+mod item;
+mod taking;
+
 use std::{
     marker::PhantomData,
     ops::Range,
@@ -24,7 +27,6 @@ use crate::{
     ambient,
     backend::Stop,
     clock,
-    codec::Encoded,
     context::{Context, Link},
     error::{Clock, Kind, Lost, TaskError, TimedOut},
     event::{Event, Finished, Metrics, TaskOutput},
@@ -35,9 +37,12 @@ use crate::{
     stopwatch::Stopwatch,
     task::{Reach, Task},
     waiters::Waiters,
-    work::{Callback, Cancel, Head, Next, Spare, State, Take, Work},
+    work::{Callback, Cancel, Head, Next, Spare, State, Work},
     worker::Worker,
 };
+
+pub(crate) use self::item::Item;
+use self::item::{Doom, NO_WORKER, Outcome, Stage};
 
 pub(crate) struct Node<T: Task, S: Items<T>> {
     head: Head,
@@ -66,111 +71,6 @@ struct Cell<S> {
     ended: Option<Instant>,
     /// Running time of the items, where workers elsewhere say it.
     spent: Duration,
-}
-
-pub(crate) struct Item<T: Task> {
-    stage: Stage<T>,
-    attempt: u32,
-    worker: u32,
-    /// Whether it still counts as queued.
-    counted: bool,
-    extra: Option<Box<Extra>>,
-}
-
-enum Stage<T: Task> {
-    /// Waits; the arguments are here, or in the cargo.
-    Queued(Option<T>),
-    /// With a worker elsewhere that has not said that it began.
-    Sent,
-    Running,
-    /// It succeeded elsewhere, and nobody has read the result.
-    Arrived(Parcel),
-    Done(Result<T::Output, TaskError>),
-    /// The value was given away; this is how it ended.
-    Taken(Kind),
-}
-
-/// What few tasks need.
-#[derive(Default)]
-struct Extra {
-    submitted: Option<Instant>,
-    started: Option<Instant>,
-    metrics: Metrics,
-    /// What the attempt printed.
-    output: Option<Box<TaskOutput>>,
-    doom: Option<Doom>,
-    callbacks: Vec<Callback>,
-    /// How it ended, once it has.
-    finished: Option<Finished>,
-}
-
-/// An end that was decided before the task's own.
-struct Doom {
-    error: TaskError,
-    /// Whether it counts even if the task still returns.
-    whatever: bool,
-}
-
-const NO_WORKER: u32 = u32::MAX;
-
-/// What came of an attempt.
-enum Outcome<R> {
-    Read(Result<R, TaskError>),
-    Unread(Parcel),
-}
-
-impl<R> Outcome<R> {
-    fn error(&self) -> Option<&TaskError> {
-        match self {
-            Self::Read(Err(error)) => Some(error),
-            _ => None,
-        }
-    }
-}
-
-impl<R> From<Result<R, TaskError>> for Outcome<R> {
-    fn from(outcome: Result<R, TaskError>) -> Self {
-        Self::Read(outcome)
-    }
-}
-
-impl<T: Task> Stage<T> {
-    /// Whether nothing about it will change any more, but that it is read and taken.
-    fn is_over(&self) -> bool {
-        matches!(self, Self::Arrived(_) | Self::Done(_) | Self::Taken(_))
-    }
-}
-
-impl<T: Task> Item<T> {
-    /// An item that waits. `None` if its arguments are in the node's cargo.
-    pub(crate) fn new(task: Option<T>, submitted: Option<Instant>) -> Self {
-        let extra = submitted.map(|at| Box::new(Extra { submitted: Some(at), ..Extra::default() }));
-        Self { stage: Stage::Queued(task), attempt: 1, worker: NO_WORKER, counted: true, extra }
-    }
-
-    /// An item that ended before it was submitted: its arguments cannot be carried.
-    pub(crate) fn refused(error: TaskError) -> Self {
-        Self { stage: Stage::Done(Err(error)), attempt: 1, worker: NO_WORKER, counted: false, extra: None }
-    }
-
-    pub(crate) fn is_refused(&self) -> bool {
-        matches!(self.stage, Stage::Done(_))
-    }
-
-    fn extra(&mut self) -> &mut Extra {
-        self.extra.get_or_insert_default()
-    }
-
-    fn begin(&mut self, worker: u32) {
-        self.stage = Stage::Running;
-        self.worker = worker;
-        if let Some(extra) = &mut self.extra {
-            let now = Instant::now();
-            extra.started = Some(now);
-            extra.metrics.queued = extra.submitted.map(|at| now - at);
-            extra.output = None;
-        }
-    }
 }
 
 impl<T: Task, S: Items<T>> Node<T, S> {
@@ -352,29 +252,6 @@ impl<T: Task, S: Items<T>> Node<T, S> {
             }
         };
         if ambient::lends_its_thread() { self.head.core.hub.notify(wake) } else { wake() }
-    }
-
-    /// Reads a result, which runs its type's code.
-    fn decode(&self, output: Encoded<'_>) -> Result<T::Output, TaskError> {
-        panic::catch(|| <T::Reach as Reach<T>>::decode_output(self.head.slot, output))?
-    }
-
-    /// Reads the result of an item, if nobody has. It stays.
-    fn read(&self, item: u32) {
-        let parcel = match &self.lock().items.as_ref()[item as usize].stage {
-            Stage::Arrived(parcel) => parcel.clone(),
-            _ => return,
-        };
-        let outcome = parcel.open(|output| self.decode(output));
-        let mut cell = self.lock();
-        let stage = &mut cell.items.as_mut()[item as usize].stage;
-        // Two may have read it.
-        let unwanted = match stage {
-            Stage::Arrived(_) => std::mem::replace(stage, Stage::Done(outcome)),
-            _ => Stage::Done(outcome),
-        };
-        drop(cell);
-        panic::dispose(unwanted);
     }
 
     fn summary(
@@ -807,71 +684,6 @@ impl<T: Task, S: Items<T>> Work for Node<T, S> {
             cell = self.lock();
         }
         cell.items.as_ref()[item as usize].extra.as_ref()?.finished.clone()
-    }
-}
-
-impl<T: Task, S: Items<T>> Take<T::Output> for Node<T, S> {
-    fn take(&self, item: u32) -> Option<Result<T::Output, TaskError>> {
-        let mut cell = self.lock();
-        let stage = &mut cell.items.as_mut()[item as usize].stage;
-        match stage {
-            Stage::Done(outcome) => {
-                let kind = outcome.as_ref().map_or_else(TaskError::kind, |_| Kind::Succeeded);
-                match std::mem::replace(stage, Stage::Taken(kind)) {
-                    Stage::Done(outcome) => Some(outcome),
-                    _ => None,
-                }
-            }
-            Stage::Arrived(_) => {
-                let Stage::Arrived(parcel) = std::mem::replace(stage, Stage::Taken(Kind::Succeeded)) else {
-                    return None;
-                };
-                drop(cell);
-                let outcome = parcel.open(|output| self.decode(output));
-                if let Err(error) = &outcome {
-                    self.lock().items.as_mut()[item as usize].stage = Stage::Taken(error.kind());
-                }
-                Some(outcome)
-            }
-            Stage::Taken(_) => {
-                drop(cell);
-                panic!("the outcome of this task was taken before");
-            }
-            _ => None,
-        }
-    }
-
-    fn take_run(&self, first: u32, most: usize) -> Vec<Result<T::Output, TaskError>> {
-        let mut cell = self.lock();
-        let there = |item: &&mut Item<T>| matches!(item.stage, Stage::Done(_) | Stage::Arrived(_));
-        let items = cell.items.as_mut()[first as usize..].iter_mut().take(most).take_while(there);
-        let found: Vec<_> =
-            items.map(|item| std::mem::replace(&mut item.stage, Stage::Taken(Kind::Succeeded))).collect();
-        drop(cell);
-        let mut taken: Vec<Result<T::Output, TaskError>> = Vec::with_capacity(found.len());
-        let mut found = found.into_iter();
-        while found.len() > 0 {
-            let reads = panic::catch(|| {
-                for stage in found.by_ref() {
-                    taken.push(match stage {
-                        Stage::Done(outcome) => outcome,
-                        Stage::Arrived(parcel) => {
-                            parcel.open(|output| <T::Reach as Reach<T>>::decode_output(self.head.slot, output))
-                        }
-                        _ => Err(Lost::new("its outcome was taken by somebody else").into()),
-                    });
-                }
-            });
-            // What reads the values is their types' code.
-            taken.extend(reads.err().map(|panic| Err(panic.into())));
-        }
-        if taken.iter().any(Result::is_err) {
-            let mut cell = self.lock();
-            for (outcome, item) in taken.iter().zip(&mut cell.items.as_mut()[first as usize..]) {
-                item.stage = Stage::Taken(outcome.as_ref().map_or_else(TaskError::kind, |_| Kind::Succeeded));
-            }
-        }
-        taken
     }
 }
 
