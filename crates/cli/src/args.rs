@@ -3,6 +3,7 @@
 mod about;
 mod exec;
 mod inputs;
+mod limits;
 mod record;
 mod run;
 mod runs;
@@ -14,8 +15,9 @@ use crate::terminal::Colour;
 
 pub(crate) use self::{
     about::{CompletionsArgs, DoctorArgs, ManArgs},
-    exec::{ExecArgs, LimitArgs},
+    exec::ExecArgs,
     inputs::{InputArgs, OnBadInput},
+    limits::LimitArgs,
     record::RecordArgs,
     run::RunArgs,
     runs::{RunsArgs, RunsCommand},

@@ -42,12 +42,16 @@ mod fit;
 mod input;
 mod line;
 mod list;
+mod place;
 mod plan;
 mod values;
 
 mod chunks;
+mod dry_run;
 mod eta;
 mod exec;
+mod limits;
+mod memory;
 mod outcome;
 mod printed;
 mod progress;
@@ -56,6 +60,7 @@ mod record;
 mod report;
 mod run;
 mod runs;
+mod stopping;
 mod successes;
 
 mod doctor;
@@ -167,6 +172,7 @@ fn resumed_run(run: &str) -> Result<u8, Stop> {
 
 fn planned_run(args: &args::RunArgs, typed: &[OsString]) -> Result<u8, Stop> {
     match Plan::check(args, typed)? {
+        Checked::Plan(plan) if args.dry_run => run::dry_run(&plan),
         Checked::Plan(plan) => run::run(plan, args, typed),
         Checked::Empty => Ok(exit::OK),
         Checked::Bad { bad, stop, total } => report::refuse(&bad, stop, total),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use taskloom::TaskError;
 
-use crate::{input::Origin, printed::Printed, record::Key, words};
+use crate::{input::Origin, limits::over_time, printed::Printed, record::Key, words};
 
 /// One input's outcome, with what is known about its run.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub(crate) struct Done {
 }
 
 /// What is remembered of an input until it has its outcome.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Brief {
     pub(crate) number: u64,
     pub(crate) origin: Origin,
@@ -46,6 +46,16 @@ pub(crate) struct Brief {
 impl Done {
     /// A task's result, of which nothing else is known.
     pub(crate) fn of(input: Brief, result: Result<Value, TaskError>) -> Self {
+        let (status, trouble) = (Status::of(&result), result.as_ref().err().map(Trouble::of));
+        Self { result: result.ok(), ..Self::new(input, status, trouble) }
+    }
+
+    /// An attempt that ended so.
+    pub(crate) fn failed(input: Brief, status: Status, trouble: Trouble) -> Self {
+        Self::new(input, status, Some(trouble))
+    }
+
+    fn new(input: Brief, status: Status, trouble: Option<Trouble>) -> Self {
         let Brief { number, origin, shown, in_bytes, key } = input;
         Self {
             number,
@@ -53,9 +63,9 @@ impl Done {
             shown,
             in_bytes,
             key,
-            status: Status::of(&result),
-            trouble: result.as_ref().err().map(Trouble::of),
-            result: result.ok(),
+            status,
+            trouble,
+            result: None,
             printed: None,
             attempt: 1,
             worker: None,
@@ -91,6 +101,7 @@ impl Trouble {
             TaskError::Crashed(death) | TaskError::OutOfMemory(death) => (death.how(), Some(death.wall)),
             TaskError::Failed(failure) => (failure.message.clone(), None),
             TaskError::Panicked(panic) => (panic.message.clone(), None),
+            TaskError::TimedOut(timed_out) => (over_time(timed_out.limit).0, Some(timed_out.limit)),
             other => (other.to_string(), None),
         };
         Self { key, details: details(error), record: record(error), wall }
@@ -176,6 +187,7 @@ fn details(error: &TaskError) -> Vec<String> {
             lines.extend(death.stderr.last().map(|line| format!("last line on stderr: {line}")));
             lines
         }
+        TaskError::TimedOut(timed_out) => vec![over_time(timed_out.limit).0],
         other => vec![other.to_string()],
     };
     // Messages of several lines keep them; anything else that would move a cursor is escaped.
@@ -209,7 +221,7 @@ fn record(error: &TaskError) -> Value {
             record
         }
         TaskError::TimedOut(timed_out) => {
-            json!({ "message": error.to_string(), "limit_s": timed_out.limit.as_secs_f64() })
+            json!({ "message": over_time(timed_out.limit).1, "limit_s": timed_out.limit.as_secs_f64() })
         }
         other => json!({ "message": other.to_string() }),
     }

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, sync::Arc};
 
-use taskloom::{Pool, Registry, TaskError, backends};
+use taskloom::{AnyBuilder, Pool, Registry, TaskError, backends};
 
 use crate::{
     Stop,
@@ -12,8 +12,9 @@ use crate::{
     feed::{Checked, Faulty, Feed, paths_as_json},
     fit::Fit,
     input::Source,
-    program,
-    report::Show,
+    limits::Limits,
+    place, program,
+    report::{Facts, Show},
     settings, values, words,
 };
 
@@ -25,6 +26,9 @@ pub(crate) struct Plan {
     pub(crate) backend: &'static str,
     pub(crate) workers: usize,
     pub(crate) chunk: Chunk,
+    pub(crate) limits: Limits,
+    /// What is to be said before it begins.
+    pub(crate) sayings: Vec<String>,
     pub(crate) keep_order: bool,
     pub(crate) show: Show,
     pub(crate) again: Option<Again>,
@@ -48,9 +52,20 @@ impl Plan {
                 format!("`{name}` makes a worker's state and cannot be run by name"),
             ));
         }
-        let backend = backend(settings::or_set(args.backend.as_deref(), "backend")?.as_deref(), backends())?;
+        let limits = Limits::parse(&args.limits)?;
+        let asked = settings::or_set(args.backend.as_deref(), "backend")?;
+        let (backend, saying) = place::choose(asked.as_deref(), &limits, backends())?;
         let workers = values::workers(settings::or_set(args.workers.as_deref(), "workers")?.as_deref())?;
-        let chunk = chunk(&args.chunk)?;
+        let mut sayings = Vec::from_iter(saying);
+        let chunk = match chunk(&args.chunk)? {
+            Chunk::Fixed(size) if size > 1 && limits.is_for_each() => {
+                sayings.push("Inputs go one by one: what was asked for is kept for each by itself".to_owned());
+                Chunk::Fixed(1)
+            }
+            // Somebody else's failures are not waited for in company.
+            Chunk::Auto if limits.is_for_each() || !limits.max_fail.is_all() => Chunk::Fixed(1),
+            chunk => chunk,
+        };
         let mut feed = Feed::new(&args.inputs)?;
         paths_as_json(&feed.sources)?;
         if feed.sources.is_empty() {
@@ -66,7 +81,8 @@ impl Plan {
         let workers = if backend == "inline" { 1 } else { workers };
         let again = Again::new(typed, &feed, show.output.is_some());
         let feed = Arc::new(feed);
-        let plan = Self { fit, feed, backend, workers, chunk, keep_order: args.keep_order, show, again };
+        let keep_order = args.keep_order;
+        let plan = Self { fit, feed, backend, workers, chunk, limits, sayings, keep_order, show, again };
         if let Some(faulty) = faulty {
             let total = plan.show.json.then_some(plan.feed.total.unwrap_or(0));
             let stop = plan.refusal(&faulty);
@@ -78,14 +94,32 @@ impl Plan {
         Ok(Checked::Plan(plan))
     }
 
-    /// The pool that it runs on.
-    pub(crate) fn pool(&self) -> Result<Pool, Stop> {
-        let pool = taskloom::pool(self.backend).and_then(|pool| pool.workers(self.workers).metrics(true).build());
-        pool.map_err(|error| {
+    /// The pool that it runs on, and what is to be said about how that keeps limits.
+    pub(crate) fn pool(&self) -> Result<(Pool, Option<String>), Stop> {
+        let build = |pool: AnyBuilder| {
+            let pool = pool.workers(self.workers).metrics(true);
+            self.limits.memory.into_iter().fold(pool, AnyBuilder::memory_limit).build()
+        };
+        let pool = taskloom::pool(self.backend).and_then(build).map_err(|error| {
             let backend = self.backend;
-            Stop::new(exit::UNAVAILABLE, "backend-unavailable", format!("backend `{backend}` cannot start"))
-                .reason(words::shown(&error.to_string(), 400))
-        })
+            place::refused(&error).unwrap_or_else(|| {
+                Stop::new(exit::UNAVAILABLE, "backend-unavailable", format!("backend `{backend}` cannot start"))
+                    .reason(words::shown(&error.to_string(), 400))
+            })
+        })?;
+        let saying = place::check(&self.limits, &pool.capabilities())?;
+        Ok((pool, saying))
+    }
+
+    pub(crate) fn facts(&self) -> Facts {
+        Facts {
+            name: self.fit.def.short_name().to_owned(),
+            command: None,
+            backend: self.backend,
+            workers: self.workers,
+            chunk: self.chunk,
+            tag: false,
+        }
     }
 
     fn refusal(&self, faulty: &Faulty) -> Stop {

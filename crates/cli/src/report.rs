@@ -169,7 +169,7 @@ impl Report {
             Chunk::Fixed(size) if *size > 1 => format!(", chunk {size}"),
             _ => String::new(),
         };
-        let place = self.place();
+        let place = place(&self.facts);
         match &self.journal {
             Some(journal) => self.remark(&format!("Starting run {}: {name}, {inputs}, {place}{chunk}", journal.id())),
             None => self.remark(&format!("Starting {name}: {inputs}, {place}{chunk}")),
@@ -358,8 +358,8 @@ impl Report {
         }
         if !self.show.quiet {
             let key = done.trouble.as_ref().map_or("", |trouble| &trouble.key);
-            let text =
-                format!("attempt {} {}: {key}; again in {}", done.attempt, done.status.past(), words::time(after));
+            let when = if after.is_zero() { "at once".to_owned() } else { format!("in {}", words::time(after)) };
+            let text = format!("attempt {} {}: {key}; again {when}", done.attempt, done.status.past());
             self.terminal.status("RETRY", Tone::Faint, &format!("{} {text}", self.what(done)));
         }
         Ok(())
@@ -414,7 +414,7 @@ impl Report {
     }
 
     /// A word to whoever pressed Ctrl-C.
-    pub(crate) fn stopping(&mut self, running: usize, grace: Duration) {
+    pub(crate) fn stopping(&self, running: usize, grace: Duration) {
         let grace = if grace.subsec_millis() == 0 { format!("{}s", grace.as_secs()) } else { words::time(grace) };
         let running = match running {
             0 => "what runs has".to_owned(),
@@ -463,12 +463,13 @@ impl Report {
     pub(crate) fn failed(&self) -> usize {
         Status::FAILURES.iter().map(|status| self.count(*status)).sum()
     }
+}
 
-    fn place(&self) -> String {
-        match self.facts.backend {
-            "inline" => "inline".to_owned(),
-            backend => format!("{backend} x {}", self.facts.workers),
-        }
+/// `threads x 4`
+pub(crate) fn place(facts: &Facts) -> String {
+    match facts.backend {
+        "inline" => "inline".to_owned(),
+        backend => format!("{backend} x {}", facts.workers),
     }
 }
 

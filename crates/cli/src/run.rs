@@ -12,24 +12,26 @@
 //! however long the input, no more than a window of it is in memory.
 //!
 //! Tasks go one by one, each with its handle, so that everything is known of each: input, worker,
-//! times. Short ones go in chunks instead (`chunks.rs`).
+//! times. Short ones go in chunks instead (`chunks.rs`). Limits and attempts of each task are the pool's; this thread keeps
+//! those of the run, and says what it hears.
 
+mod ending;
 mod intake;
 mod message;
+mod watch;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     ffi::OsString,
     sync::{
         Arc,
         mpsc::{self, Receiver, Sender, TryRecvError},
     },
-    thread,
     time::{Duration, Instant},
 };
 
 use serde_json::Value;
-use taskloom::{Cancel, Handle, NamedTask, Policy, Pool, State, View, Waitable};
+use taskloom::{Handle, NamedTask, Pool, View, Waitable};
 
 pub(crate) use self::message::Message;
 use self::{intake::Intake, message::Bell};
@@ -38,32 +40,30 @@ use crate::{
     args::{OnBadInput, RunArgs},
     bad_input::BadInput,
     chunks::{Batch, Chunks, Entry, Part, Rest},
-    exit,
-    input::Input,
+    dry_run::{self, Would},
+    event::Event,
+    input::{Input, Text},
+    memory::Gate,
     outcome::{Brief, Done, Status},
     plan::Plan,
     program,
     reader::{self, Credits, no_thread},
     record::{self, Work},
-    report::{End, Facts, Report},
+    report::{End, Report},
     signals::{self, Seen},
+    stopping::Why,
 };
 
 /// Inputs between reading and writing, at least, and for each worker.
 const WINDOW: (usize, usize) = (256, 64);
-/// How long running tasks have after the first Ctrl-C.
-const GRACE: Duration = Duration::from_secs(10);
 /// How long they have when nobody will see their results.
 const UNSEEN_GRACE: Duration = Duration::from_secs(1);
-/// How often a waiting run looks at its clocks.
-const TICK: Duration = Duration::from_millis(250);
-
 /// How long results of a file's inputs wait for others to be written with.
 const MOMENT: Duration = Duration::from_millis(10);
 
 /// Runs it; the exit code, or why it could not be finished.
 pub(crate) fn run(plan: Plan, args: &RunArgs, typed: &[OsString]) -> Result<u8, Stop> {
-    let pool = plan.pool()?;
+    let (pool, saying) = plan.pool()?;
     let work = Work {
         command: "run",
         name: plan.fit.def.name(),
@@ -73,24 +73,33 @@ pub(crate) fn run(plan: Plan, args: &RunArgs, typed: &[OsString]) -> Result<u8, 
     };
     let journal = record::begin(&args.record, &plan.feed, &work)?;
     let plan = Arc::new(plan);
-    let facts = Facts {
-        name: plan.fit.def.short_name().to_owned(),
-        command: None,
-        backend: plan.backend,
-        workers: plan.workers,
-        chunk: plan.chunk,
-        tag: false,
-    };
-    let mut report = Report::new(facts, plan.feed.clone(), plan.show.clone(), journal)?;
+    let mut report = Report::new(plan.facts(), plan.feed.clone(), plan.show.clone(), journal)?;
     let (sender, messages) = mpsc::channel();
     let mut engine = Engine::new(plan, pool, sender, messages)?;
+    engine.plan.sayings.iter().chain(&saying).for_each(|line| report.remark(line));
     report.started()?;
     let end = engine.drive(&mut report);
     match &end {
         End::Stop(_) => engine.pool.cancel_all(UNSEEN_GRACE),
+        // All have their outcomes; threads that were left behind are not waited for.
+        _ if engine.plan.limits.timeout.is_some() => engine.pool.cancel_all(Duration::ZERO),
         _ => engine.pool.join(),
     }
     report.ended(end, engine.read + engine.skipped + engine.before)
+}
+
+/// Says what would be run, once it is known that it could be.
+pub(crate) fn dry_run(plan: &Plan) -> Result<u8, Stop> {
+    plan.pool()?;
+    let name = plan.fit.def.short_name();
+    dry_run::run(&plan.facts(), &plan.feed, plan.show.json, |number, input| {
+        plan.fit.task(&input.text)?;
+        let text = input.text.as_shown();
+        let line = format!("{name} {text}").trim_end().as_bytes().to_vec();
+        let value = serde_json::from_str(&text).ok().filter(|_| matches!(input.text, Text::Json(_)));
+        let event = Event::new("would-run").with("index", number).with("task", name);
+        Ok(Would { line, event: event.with("input", value.unwrap_or(Value::String(text))) })
+    })
 }
 
 /// An input that has been sent on its way by itself.
@@ -100,6 +109,17 @@ struct Open {
     submitted: Duration,
     /// It ran when it was told to stop.
     told: bool,
+    /// Since when its present attempt has been seen to run, and whether that was said to be long.
+    since: Option<Instant>,
+    slow: bool,
+    /// How its last attempt ended, if there is to be another.
+    last: Option<Box<Done>>,
+}
+
+impl Open {
+    fn new(handle: Handle<Value>, brief: Brief, submitted: Duration) -> Self {
+        Self { handle, brief, submitted, told: false, since: None, slow: false, last: None }
+    }
 }
 
 /// Something to be written when its turn comes.
@@ -111,8 +131,8 @@ enum Ready {
 struct Engine {
     plan: Arc<Plan>,
     pool: Pool,
-    /// The pool, with the grace period of this command for tasks that are told to stop.
-    patient: View,
+    /// The pool, with the limits on each task.
+    limited: View,
     start: Instant,
     sender: Sender<Message>,
     messages: Receiver<Message>,
@@ -130,18 +150,23 @@ struct Engine {
     before: usize,
     input_ended: bool,
     bad: Option<Stop>,
-    /// Why results are not written any more.
-    broken: Option<Stop>,
     signals: Arc<Seen>,
-    interrupted: Option<Interrupted>,
+    /// Why nothing more is started.
+    stopping: Option<Why>,
+    /// A signal has come.
+    signalled: bool,
+    /// When the run is to end, and when what runs is killed.
+    run_ends: Option<Instant>,
+    kill_at: Option<Instant>,
+    done: usize,
+    failed: usize,
+    gate: Gate,
+    /// Inputs that wait for free memory.
+    held_back: VecDeque<(u64, Input, NamedTask)>,
     chunks: Chunks,
-    last_gathered: Instant,
-}
-
-struct Interrupted {
-    code: u8,
-    until: Instant,
-    killed: bool,
+    /// How often it is looked what runs, and when that was.
+    tick: Duration,
+    last_look: Instant,
 }
 
 impl Engine {
@@ -155,6 +180,14 @@ impl Engine {
             let _ = wake.send(Message::Signal);
         });
         watching.map_err(|error| no_thread(&error))?;
+        let limits = &plan.limits;
+        let limited = pool.with(limits.policy(pool.capabilities().kills));
+        if limits.retries > 0 {
+            message::hear_of_retries(&pool, sender.clone());
+        }
+        let start = Instant::now();
+        let (run_ends, tick) = (limits.run_timeout.map(|limit| start + limit), watch::tick(limits.slow));
+        let gate = Gate::new(limits.min_free_memory);
         let chunks = Chunks::new(&plan, pool.capabilities().runs_at_submission);
         credits.give(chunks.window(plan.workers));
         let taker = Intake {
@@ -168,9 +201,9 @@ impl Engine {
         reader::start(plan.feed.clone(), taker)?;
         Ok(Self {
             plan,
-            patient: pool.with(Policy::new().grace(GRACE)),
+            limited,
             pool,
-            start: Instant::now(),
+            start,
             sender,
             messages,
             credits,
@@ -183,11 +216,18 @@ impl Engine {
             before: 0,
             input_ended: false,
             bad: None,
-            broken: None,
             signals,
-            interrupted: None,
+            stopping: None,
+            signalled: false,
+            run_ends,
+            kill_at: None,
+            done: 0,
+            failed: 0,
+            gate,
+            held_back: VecDeque::new(),
             chunks,
-            last_gathered: Instant::now(),
+            tick,
+            last_look: start,
         })
     }
 
@@ -199,20 +239,12 @@ impl Engine {
                 self.open.values().for_each(|open| _ = open.handle.cancel());
                 End::Stop(stop)
             }
-            Ok(()) if self.broken.is_some() => End::Stop(self.broken.take().unwrap_or_else(no_input)),
-            Ok(()) => match (&self.interrupted, self.bad.take()) {
-                (Some(interrupted), _) => End::Signal(interrupted.code),
-                (None, Some(bad)) => End::Input(bad),
-                (None, None) if self.read + self.skipped + self.before == 0 && !self.plan.feed.allow_empty => {
-                    End::Input(no_input())
-                }
-                (None, None) => End::Complete,
-            },
+            Ok(()) => self.end(),
         }
     }
 
     fn until_done(&mut self, report: &mut Report) -> Result<(), Stop> {
-        while !self.input_ended || !self.open.is_empty() || !self.chunks.waiting.is_empty() || self.chunks.open > 0 {
+        while self.is_busy() {
             let message = match self.messages.try_recv() {
                 Ok(message) => Some(message),
                 Err(TryRecvError::Empty) => self.wait(report)?,
@@ -225,9 +257,12 @@ impl Engine {
             while let Some(code) = self.signals.pop() {
                 self.interrupt(code, report);
             }
-            self.keep_grace();
-            if self.last_gathered.elapsed() >= TICK {
-                self.last_gathered = Instant::now();
+            self.keep_clocks();
+            let started = self.start_held_back(report);
+            self.written(started)?;
+            if self.last_look.elapsed() >= self.tick {
+                self.last_look = Instant::now();
+                self.look_at_running(report);
                 for (turn, part) in self.chunks.gather() {
                     let delivered = self.deliver(turn, Ready::Part(part), false, report);
                     self.written(delivered)?;
@@ -242,6 +277,14 @@ impl Engine {
         Ok(())
     }
 
+    fn is_busy(&self) -> bool {
+        !self.input_ended
+            || !self.open.is_empty()
+            || !self.held_back.is_empty()
+            || !self.chunks.waiting.is_empty()
+            || self.chunks.open > 0
+    }
+
     /// Nothing to do for now.
     fn wait(&mut self, report: &mut Report) -> Result<Option<Message>, Stop> {
         if self.plan.feed.total.is_some() {
@@ -254,30 +297,7 @@ impl Engine {
             self.send_chunk()?;
         }
         self.written(report.idle())?;
-        Ok(self.messages.recv_timeout(TICK).ok())
-    }
-
-    /// A full disk costs what has not started; what runs may end. A reader that went away wants none of it.
-    fn written(&mut self, written: Result<(), Stop>) -> Result<(), Stop> {
-        match written {
-            Err(stop) if stop.is_quiet() || stop.exit() != exit::NOT_WRITTEN => return Err(stop),
-            Err(stop) if self.broken.is_none() => {
-                self.broken = Some(stop);
-                self.start_no_more();
-                let waits = |open: &&Open| open.handle.state() == State::Queued;
-                self.open.values().filter(waits).for_each(|open| _ = open.handle.cancel());
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// Reads nothing more, and sends nothing more.
-    fn start_no_more(&mut self) {
-        self.credits.close();
-        self.input_ended = true;
-        self.chunks.abort();
-        self.chunks.waiting.clear();
+        Ok(self.messages.recv_timeout(self.patience()).ok())
     }
 
     fn act(&mut self, message: Message, report: &mut Report) -> Result<(), Stop> {
@@ -310,6 +330,7 @@ impl Engine {
                 Ok(())
             }
             Message::Finished(turn) => self.take(turn, report),
+            Message::Retrying(event) => self.retrying(event, report),
             Message::Part(turn, part, last) => {
                 self.chunks.open -= usize::from(last);
                 self.deliver(turn, Ready::Part(part), last, report)
@@ -321,19 +342,34 @@ impl Engine {
 
     fn submit(&mut self, number: u64, input: Input, task: NamedTask, report: &mut Report) -> Result<(), Stop> {
         self.read += 1;
+        if self.plan.limits.min_free_memory.is_some() {
+            self.held_back.push_back((number, input, task));
+            return Ok(());
+        }
         if self.chunks.size > 1 {
             self.chunks.waiting.push(Entry { number, input, task: Some(Box::new(task)) });
             return if self.chunks.waiting.len() < self.chunks.size { Ok(()) } else { self.send_chunk() };
         }
+        self.start(number, input, task, report)
+    }
+
+    fn start(&mut self, number: u64, input: Input, task: NamedTask, report: &mut Report) -> Result<(), Stop> {
         let turn = self.next_turn();
         let brief = self.plan.feed.brief(number, &input);
         let submitted = self.start.elapsed();
-        match self.patient.submit(task) {
+        match self.limited.submit(task) {
+            Ok(handle) if self.plan.limits.retries > 0 => {
+                // By the way on which its attempts are told, so that it is told after them.
+                let sender = self.sender.clone();
+                handle.on_done(move |_| _ = sender.send(Message::Finished(turn)));
+                self.open.insert(turn, Open::new(handle, brief, submitted));
+                Ok(())
+            }
             Ok(handle) => {
                 let bell = Bell::new(turn, self.sender.clone());
                 // On the inline backend it is finished already, and its result is not to wait behind unread inputs.
                 let finished = handle.poll_finished(&Arc::new(bell).into());
-                self.open.insert(turn, Open { handle, brief, submitted, told: false });
+                self.open.insert(turn, Open::new(handle, brief, submitted));
                 if finished { self.take(turn, report) } else { Ok(()) }
             }
             Err(error) => self.deliver(turn, Ready::Done(Done::of(brief, Err(error))), true, report),
@@ -347,7 +383,8 @@ impl Engine {
 
     /// Takes a finished task's outcome.
     fn take(&mut self, turn: u64, report: &mut Report) -> Result<(), Stop> {
-        let Some(Open { handle, brief, submitted, told }) = self.open.remove(&turn) else { return Ok(()) };
+        let Some(open) = self.open.remove(&turn) else { return Ok(()) };
+        let Open { handle, brief, submitted, told, slow, last, .. } = open;
         let finished = handle.summary();
         let result = handle.join();
         if self.chunks.learn(finished.as_ref()) {
@@ -363,14 +400,18 @@ impl Engine {
             ..Done::of(brief, result)
         };
         if self.is_stopping() && done.status == Status::Cancelled && !told && done.wall.is_none() {
-            // Never started: it is counted with those that were never sent.
-            return Ok(());
+            // Never started: it is counted with those that were never sent. Or not again: then its last attempt counts.
+            return last.map_or(Ok(()), |last| self.deliver(turn, Ready::Done(*last), true, report));
+        }
+        if !slow && done.wall.is_some_and(|wall| wall > self.plan.limits.slow) {
+            report.slow(done.number, &done.shown, self.plan.limits.slow);
         }
         self.deliver(turn, Ready::Done(done), true, report)
     }
 
     /// Writes what has come, and all whose turn it is then.
     fn deliver(&mut self, turn: u64, ready: Ready, last: bool, report: &mut Report) -> Result<(), Stop> {
+        self.count(&ready);
         if !self.plan.keep_order {
             return self.write(ready, report);
         }
@@ -439,44 +480,6 @@ impl Engine {
         report.bad_input(bad)
     }
 
-    fn is_stopping(&self) -> bool {
-        self.interrupted.is_some() || self.bad.is_some() || self.broken.is_some()
-    }
-
-    fn interrupt(&mut self, code: u8, report: &mut Report) {
-        if let Some(interrupted) = &mut self.interrupted {
-            interrupted.until = Instant::now();
-            return;
-        }
-        self.start_no_more();
-        let mut running = 0;
-        for open in self.open.values_mut() {
-            open.told = matches!(open.handle.cancel(), Cancel::Requested);
-            running += usize::from(open.told);
-        }
-        report.stopping(running, GRACE);
-        if self.chunks.open > 0 {
-            // What runs of them is told by the pool's end, which waits for it: elsewhere, since the signals are heard here.
-            let pool = self.pool.with(Policy::new());
-            let ended = thread::Builder::new().name("taskloom-end".to_owned()).spawn(move || pool.cancel_all(GRACE));
-            if ended.is_err() {
-                self.pool.cancel_all(GRACE);
-            }
-        }
-        self.interrupted = Some(Interrupted { code, until: Instant::now() + GRACE, killed: false });
-    }
-
-    /// Kills what has used up its grace, or was told to go by a second signal.
-    fn keep_grace(&mut self) {
-        if let Some(interrupted) = &mut self.interrupted
-            && !interrupted.killed
-            && Instant::now() >= interrupted.until
-        {
-            interrupted.killed = true;
-            self.pool.cancel_all(Duration::ZERO);
-        }
-    }
-
     fn send_chunk(&mut self) -> Result<(), Stop> {
         if self.chunks.waiting.is_empty() {
             return Ok(());
@@ -489,8 +492,4 @@ impl Engine {
         let turn = self.next_turn();
         self.chunks.send(Batch { turn, entries }, &self.plan, &self.pool, &self.sender)
     }
-}
-
-fn no_input() -> Stop {
-    Stop::new(exit::NO_INPUT, "no-input", "there is no input").help("`--allow-empty` makes that no error")
 }

@@ -136,6 +136,11 @@ impl MaxFail {
         }
     }
 
+    /// Whether no number is too many.
+    pub(crate) fn is_all(&self) -> bool {
+        self.most == Most::All
+    }
+
     /// Whether it is too many. A share is one of all inputs, or of those done if nobody knows how many there are.
     pub(crate) fn is_reached(&self, failed: usize, done: usize, total: Option<usize>) -> bool {
         match self.most {

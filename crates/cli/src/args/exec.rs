@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::Args;
 
-use super::{InputArgs, RecordArgs, ShowArgs};
+use super::{InputArgs, LimitArgs, RecordArgs, ShowArgs};
 
 const USAGE: &str = "taskloom exec [OPTIONS] [::: INPUT...]... -- COMMAND [ARG...]";
 
@@ -56,41 +56,6 @@ pub(crate) struct RunningArgs {
     /// Print what would run; run nothing
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
-}
-
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Limits")]
-pub(crate) struct LimitArgs {
-    /// Stop a command after this time
-    #[arg(long, value_name = "TIME")]
-    pub(crate) timeout: Option<String>,
-    /// Time between asking a command to end (TERM) and killing it
-    #[arg(long, value_name = "TIME", default_value = "10s")]
-    pub(crate) grace: String,
-    /// Mark commands that run longer
-    #[arg(long, value_name = "TIME", default_value = "60s")]
-    pub(crate) slow: String,
-    /// Kill a command that holds more memory
-    #[arg(long, value_name = "SIZE")]
-    pub(crate) memory: Option<String>,
-    /// Try again so many times
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(crate) retries: u32,
-    /// After which ends to try again: fail, crash, timeout, memory, lost [default: all]
-    #[arg(long, value_name = "KINDS", value_delimiter = ',')]
-    pub(crate) retry_on: Vec<String>,
-    /// Time before the second attempt; doubles with each
-    #[arg(long, value_name = "TIME")]
-    pub(crate) backoff: Option<String>,
-    /// Start nothing more after so many failures; with `:now`, end what runs as well
-    #[arg(long, value_name = "N|P%|all[:now]", default_value = "all")]
-    pub(crate) max_fail: String,
-    /// Limit for the whole run
-    #[arg(long, value_name = "TIME")]
-    pub(crate) run_timeout: Option<String>,
-    /// Start nothing while less memory than this is free
-    #[arg(long, value_name = "SIZE")]
-    pub(crate) min_free_memory: Option<String>,
 }
 
 #[derive(Debug, Args)]

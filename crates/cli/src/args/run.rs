@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{InputArgs, RecordArgs, ShowArgs};
+use super::{InputArgs, LimitArgs, RecordArgs, ShowArgs};
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
@@ -21,6 +21,11 @@ pub(crate) struct RunArgs {
     /// Inputs per dispatch; `auto` sends short tasks together
     #[arg(long, value_name = "N|auto", default_value = "auto", help_heading = "Running")]
     pub(crate) chunk: String,
+    /// Print what would run, and where; run nothing
+    #[arg(short = 'n', long, help_heading = "Running")]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
     #[command(flatten)]
     pub(crate) record: RecordArgs,
     /// Write results to FILE, which must be new, instead of standard output

@@ -1,16 +1,13 @@
 //! How a command ended: its status, and the words for it.
 
-use std::{
-    os::unix::process::ExitStatusExt,
-    process::ExitStatus,
-    time::{Duration, Instant},
-};
+use std::{os::unix::process::ExitStatusExt, process::ExitStatus, time::Instant};
 
 use serde_json::json;
-use taskloom::{Death, Kind};
+use taskloom::Death;
 
-use super::{command::EndedBy, plan::Limits};
+use super::command::EndedBy;
 use crate::{
+    limits::{self, Limits},
     outcome::{Status, Trouble},
     words,
 };
@@ -33,13 +30,10 @@ impl Ending {
             Some(EndedBy::Timeout(at)) => {
                 let limit = limits.timeout.unwrap_or_default();
                 let (by, after) = (if self.killed { "SIGKILL" } else { "SIGTERM" }, at.elapsed());
-                let key = format!("over --timeout {}", exact(limit));
+                let (key, message) = limits::over_time(limit);
                 let end = if self.killed { "it had to be killed" } else { "it ended" };
                 let detail = format!("{key}: sent TERM, {end} after {:.1}s", after.as_secs_f64());
-                let record = json!({
-                    "message": format!("over the limit of {}", exact(limit)),
-                    "limit_s": limit.as_secs_f64(), "stopped_by": by,
-                });
+                let record = json!({ "message": message, "limit_s": limit.as_secs_f64(), "stopped_by": by });
                 (Status::Timeout, Some(trouble(key, detail, record)))
             }
             Some(EndedBy::Memory(held)) => {
@@ -103,25 +97,6 @@ fn how(status: ExitStatus) -> String {
     death.signal = status.signal();
     death.exit_code = status.code();
     death.how()
-}
-
-/// What was typed, near enough: `5s`, `1m30s`, `250ms`.
-fn exact(time: Duration) -> String {
-    if time.subsec_millis() == 0 && time.as_secs() < 60 { format!("{}s", time.as_secs()) } else { words::time(time) }
-}
-
-/// The word of the retry rules for such an end.
-pub(crate) fn kind(status: Status) -> Kind {
-    match status {
-        Status::Ok | Status::Skip => Kind::Succeeded,
-        Status::Fail => Kind::Failed,
-        Status::Panic => Kind::Panicked,
-        Status::Crash => Kind::Crashed,
-        Status::Timeout => Kind::TimedOut,
-        Status::Memory => Kind::OutOfMemory,
-        Status::Lost => Kind::Lost,
-        Status::Cancelled => Kind::Cancelled,
-    }
 }
 
 /// The next of these points in time.

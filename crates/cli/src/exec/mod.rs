@@ -16,31 +16,42 @@
 
 mod bell;
 mod command;
-mod dry_run;
 mod ending;
 mod inbox;
 pub(crate) mod lists;
-mod memory;
 mod plan;
 mod reporter;
-mod stopping;
 mod supervisor;
 mod template;
 
-use std::ffi::{OsStr, OsString};
+use std::{
+    ffi::{OsStr, OsString},
+    os::unix::ffi::OsStrExt,
+};
 
+use self::template::Subject;
 use crate::{
     Stop,
     args::ExecArgs,
+    dry_run::{self, Would},
+    event::Event,
     feed::Checked,
     record::{self, Work},
     report::{self, Report},
+    shell,
 };
 
 /// Runs it; the exit code, or why it could not be finished.
 pub(crate) fn run(args: &ExecArgs, typed: &[OsString]) -> Result<u8, Stop> {
     match plan::Plan::check(args, typed)? {
-        Checked::Plan(plan) if plan.dry_run => dry_run::run(&plan),
+        Checked::Plan(plan) if plan.dry_run => {
+            dry_run::run(&plan.facts, &plan.feed, plan.show.json, |number, input| {
+                let words = plan.template.fill(&Subject::of(&input.text)?, number, None);
+                let shown: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+                let event = Event::new("would-run").with("index", number).with("command", shown);
+                Ok(Would { line: shell::line(words.iter().map(|word| word.as_bytes())), event })
+            })
+        }
         Checked::Plan(plan) => {
             let command = args.command.join(OsStr::new(" "));
             let work = Work {

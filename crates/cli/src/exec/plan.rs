@@ -5,26 +5,25 @@ use std::{
     os::unix::{ffi::OsStrExt, fs::PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
-use taskloom::{Kind, Retry, backends};
+use taskloom::backends;
 
 use super::{
-    lists, memory,
+    lists,
     template::{Subject, Template},
 };
 use crate::{
     Stop,
     again::Again,
-    args::{ExecArgs, LimitArgs},
+    args::ExecArgs,
     exit,
     feed::{Checked, Feed},
+    limits::Limits,
+    memory,
     plan::{Chunk, backend},
     report::{Facts, Show},
-    settings,
-    values::{self, MaxFail},
-    words,
+    settings, values, words,
 };
 
 /// A run of commands that can begin.
@@ -51,19 +50,6 @@ pub(crate) struct Start {
     pub(crate) cwd: Option<PathBuf>,
 }
 
-/// What commands may take, and what happens when they fail.
-#[derive(Debug)]
-pub(crate) struct Limits {
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) grace: Duration,
-    pub(crate) slow: Duration,
-    pub(crate) memory: Option<u64>,
-    pub(crate) retry: Retry,
-    pub(crate) max_fail: MaxFail,
-    pub(crate) run_timeout: Option<Duration>,
-    pub(crate) min_free_memory: Option<u64>,
-}
-
 impl Plan {
     /// Checks what was typed; reads what can be read twice. `typed` are all words of the command line.
     pub(crate) fn check(args: &ExecArgs, typed: &[OsString]) -> Result<Checked<Self>, Stop> {
@@ -74,7 +60,11 @@ impl Plan {
             return Err(Stop::usage("no-such-place", format!("commands do not run on `{asked}`"))
                 .help("they are processes of their own: leave `--backend` out"));
         }
-        let limits = limits(&args.limits)?;
+        let limits = Limits::parse(&args.limits)?;
+        if limits.memory.is_some() && !memory::CAN_LIMIT {
+            return Err(Stop::new(exit::UNAVAILABLE, "backend-unavailable", "`--memory` is not available")
+                .reason("this binary was built without the `procs` feature"));
+        }
         let workers = values::workers(settings::or_set(running.workers.as_deref(), "workers")?.as_deref())?;
         let template = Template::new(&args.command, running.shell);
         let start = start(args, &template)?;
@@ -141,45 +131,6 @@ fn name(command: &[OsString]) -> String {
     let first = command.first().map(|word| word.to_string_lossy()).unwrap_or_default();
     let first = first.split_whitespace().next().unwrap_or_default();
     words::shown(first.rsplit('/').next().unwrap_or_default(), 40)
-}
-
-fn limits(args: &LimitArgs) -> Result<Limits, Stop> {
-    let time = |flag, typed: &Option<String>| typed.as_ref().map(|typed| values::time(flag, typed)).transpose();
-    let size = |flag, typed: &Option<String>| typed.as_ref().map(|typed| values::size(flag, typed)).transpose();
-    let memory = size("--memory", &args.memory)?;
-    if memory.is_some() && !memory::CAN_LIMIT {
-        return Err(Stop::new(exit::UNAVAILABLE, "backend-unavailable", "`--memory` is not available")
-            .reason("this binary was built without the `procs` feature"));
-    }
-    let kinds = args.retry_on.iter().map(|typed| kind(typed)).collect::<Result<Vec<_>, _>>()?;
-    let retry = if kinds.is_empty() { Retry::any(args.retries) } else { Retry::on(kinds, args.retries) };
-    Ok(Limits {
-        timeout: time("--timeout", &args.timeout)?,
-        grace: values::time("--grace", &args.grace)?,
-        slow: values::time("--slow", &args.slow)?,
-        memory,
-        retry: retry.backoff(time("--backoff", &args.backoff)?.unwrap_or_default()),
-        max_fail: MaxFail::parse(&args.max_fail)?,
-        run_timeout: time("--run-timeout", &args.run_timeout)?,
-        min_free_memory: size("--min-free-memory", &args.min_free_memory)?,
-    })
-}
-
-fn kind(typed: &str) -> Result<Kind, Stop> {
-    Ok(match typed {
-        "fail" => Kind::Failed,
-        "crash" => Kind::Crashed,
-        "timeout" => Kind::TimedOut,
-        "memory" => Kind::OutOfMemory,
-        "lost" => Kind::Lost,
-        // As for tasks; commands have none.
-        "panic" => Kind::Panicked,
-        _ => {
-            let shown = words::shown(typed, 40);
-            return Err(Stop::usage("bad-value", format!("`--retry-on {shown}`: no such end"))
-                .help("there are `fail`, `crash`, `timeout`, `memory`, `lost`"));
-        }
-    })
 }
 
 fn start(args: &ExecArgs, template: &Template) -> Result<Start, Stop> {

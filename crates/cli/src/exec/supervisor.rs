@@ -23,17 +23,17 @@ use super::{
     command::{EndedBy, Job, Running},
     ending::earliest,
     inbox::{Inbox, Intake},
-    memory::{self, Meter},
     plan::Plan,
     reporter::{Reporter, Word},
-    stopping::Why,
 };
 use crate::{
     Stop, exit,
+    memory::{self, Gate, Meter},
     outcome::Done,
     reader::{self, Credits},
     report::{End, Report},
     signals::{self, Signals, Wish},
+    stopping::Why,
     words,
 };
 
@@ -61,6 +61,7 @@ pub(super) fn run(plan: Plan, report: Report) -> Result<u8, Stop> {
     let mut supervisor = Supervisor {
         run_ends: plan.limits.run_timeout.map(|limit| start + limit),
         memory_look: plan.limits.memory.map(|_| start + MEMORY_LOOK),
+        gate: Gate::new(plan.limits.min_free_memory),
         plan,
         start,
         signals,
@@ -75,7 +76,6 @@ pub(super) fn run(plan: Plan, report: Report) -> Result<u8, Stop> {
         waiting: Vec::new(),
         returned: VecDeque::new(),
         crowded: false,
-        short_of_memory: None,
         read: 0,
         taken: 0,
         failed: 0,
@@ -119,8 +119,7 @@ struct Supervisor {
     /// Jobs that the system had no room for.
     returned: VecDeque<Job>,
     crowded: bool,
-    /// When to look for free memory again.
-    short_of_memory: Option<Instant>,
+    gate: Gate,
     run_ends: Option<Instant>,
     memory_look: Option<Instant>,
     read: usize,
@@ -196,7 +195,7 @@ impl Supervisor {
         // Who waits for another attempt, or for memory, needs a free slot too.
         let has_room = self.stopping.is_none() && self.has_room();
         let attempts = self.waiting.iter().map(|(at, ..)| Some(*at)).filter(|_| has_room);
-        let short = self.short_of_memory.filter(|_| has_room);
+        let short = self.gate.look_again().filter(|_| has_room);
         earliest(commands.chain(attempts).chain([self.run_ends, memory, short]))
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{End, Report, SHOWN_AGAIN, SHOWN_ALIKE};
+use super::{End, Report, SHOWN_AGAIN, SHOWN_ALIKE, place};
 use crate::{
     Stop,
     event::Event,
@@ -182,7 +182,7 @@ impl Report {
 
     /// "threads x 4, 92% busy, 5.97 tasks/s; median 612ms, p99 2.91s, longest #212 61.3s".
     fn speed(&mut self, elapsed: Duration, done: usize) -> String {
-        let mut text = self.place();
+        let mut text = place(&self.facts);
         let seconds = elapsed.as_secs_f64().max(1e-9);
         let all_measured = self.walls.len() == done && done > 0;
         if all_measured {

@@ -5,7 +5,7 @@ use std::{
     task::Wake,
 };
 
-use taskloom::{JsonFault, NamedTask};
+use taskloom::{Event, JsonFault, NamedTask, Pool};
 
 use crate::{
     Stop,
@@ -25,10 +25,22 @@ pub(crate) enum Message {
     InputFailed(Stop),
     /// A handle has its outcome.
     Finished(u64),
+    /// An attempt has ended, and there will be another.
+    Retrying(Event),
     /// What came of the batch with this turn, and whether that is all.
     Part(u64, Part, bool),
     /// Look at the signals.
     Signal,
+}
+
+/// Tells the engine of each attempt that is to be followed by another.
+pub(super) fn hear_of_retries(pool: &Pool, sender: Sender<Message>) {
+    pool.on_event(move |event| {
+        if let Event::Retrying { .. } = event {
+            // A run that has ended hears nothing any more.
+            let _ = sender.send(Message::Retrying(event.clone()));
+        }
+    });
 }
 
 /// Tells the engine that a task is finished. It drops its sender with that, so that nothing rings twice.

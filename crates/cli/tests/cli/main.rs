@@ -8,6 +8,7 @@ mod demo;
 mod ends;
 mod events;
 mod exec;
+mod limits;
 mod listing;
 mod record;
 mod refusals;

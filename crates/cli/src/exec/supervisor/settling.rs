@@ -17,13 +17,13 @@ use crate::{
     Stop,
     exec::{
         command::{Job, Running},
-        ending::{self, Ending},
+        ending::Ending,
         reporter::Word,
-        stopping::Why,
     },
-    exit,
+    exit, limits,
     outcome::{Done, Status, Trouble},
     printed::{Part, Printed},
+    stopping::Why,
 };
 
 impl Supervisor {
@@ -73,7 +73,7 @@ impl Supervisor {
     /// An attempt has an outcome: there is another one, or it is the input's.
     pub(super) fn settle(&mut self, job: Job, mut done: Done) {
         let retry = &self.plan.limits.retry;
-        let kind = ending::kind(done.status);
+        let kind = limits::kind_of(done.status);
         if self.stopping.is_none()
             && let Some(after) = retry.wait_after(kind, job.attempt, job.number)
         {

@@ -1,10 +1,6 @@
 //! What is started next, and whether anything can be.
 
-use std::{
-    io,
-    sync::atomic::Ordering,
-    time::{Duration, Instant},
-};
+use std::{io, sync::atomic::Ordering, time::Instant};
 
 use rustix::io::Errno;
 use taskloom::JsonFault;
@@ -16,7 +12,6 @@ use crate::{
         command::{Job, Running, Started},
         ending,
         inbox::Item,
-        memory,
         reporter::Word,
     },
     input::Input,
@@ -26,8 +21,6 @@ use crate::{
 
 /// Files with output that wait to be written, at most: more would use up the descriptors.
 const MOST_HELD: usize = 128;
-/// How often it is looked whether there is memory for another command.
-const FREE_MEMORY_LOOK: Duration = Duration::from_millis(250);
 /// How much of an input is kept while it runs, to be shown.
 const KEPT: usize = 200;
 
@@ -35,7 +28,8 @@ impl Supervisor {
     pub(super) fn start_more(&mut self) {
         while self.stopping.is_none() && self.has_room() {
             let Some(job) = self.next_job() else { return };
-            if !self.has_memory() {
+            let reporter = &self.reporter;
+            if !self.gate.is_open(|line| reporter.say(Word::Remark(line.to_owned()))) {
                 self.returned.push_front(job);
                 return;
             }
@@ -105,21 +99,6 @@ impl Supervisor {
         self.credits.close();
         self.inbox.close();
         self.reporter.say(Word::Bad(bad));
-    }
-
-    /// Whether there is as much free memory as there has to be before another command starts.
-    fn has_memory(&mut self) -> bool {
-        let Some(least) = self.plan.limits.min_free_memory else { return true };
-        let free = memory::free();
-        if free.is_none_or(|free| free >= least) {
-            self.short_of_memory = None;
-            return true;
-        }
-        if self.short_of_memory.is_none() {
-            self.reporter.say(Word::Remark("waiting for free memory, as --min-free-memory says".to_owned()));
-        }
-        self.short_of_memory = Some(Instant::now() + FREE_MEMORY_LOOK);
-        false
     }
 
     fn start(&mut self, job: Job) {

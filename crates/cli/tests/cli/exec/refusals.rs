@@ -9,7 +9,7 @@ fn values_need_units() {
         .says_exactly("error: `--timeout 5`: a time needs a unit\n  help: `5s` or `5m`?\n");
     exec("--memory 512 ::: a", &["true"]).code(2).says("help: `512MiB` or `512GiB`?");
     exec("--max-fail 0 ::: a", &["true"]).code(2).says("not a number of failures");
-    exec("--retry-on sometimes ::: a", &["true"]).code(2).says("there are `fail`, `crash`");
+    exec("--retry-on sometimes ::: a", &["true"]).code(2).says("there are `fail`, `panic`, `crash`");
     exec("--env X ::: a", &["true"]).code(2).says("write it as `NAME=VALUE`");
     exec("-j 0 ::: a", &["true"]).code(2).says("nothing would ever run");
     exec("-b threads ::: a", &["true"]).code(2).says("error: commands do not run on `threads`\n");

@@ -4,8 +4,8 @@ use crate::Stop;
 
 /// The reasons, the one that hides most first.
 #[derive(Debug, Clone)]
-pub(super) enum Why {
-    /// What commands print cannot be written, or nobody reads it.
+pub(crate) enum Why {
+    /// What comes of inputs cannot be written, or nobody reads it.
     Output(Stop),
     /// A signal, with the exit code that stands for it.
     Signal(u8),
@@ -15,7 +15,7 @@ pub(super) enum Why {
 
 impl Why {
     /// The weightier of two reasons; the first of equal ones.
-    pub(super) fn or(self, other: Self) -> Self {
+    pub(crate) fn or(self, other: Self) -> Self {
         if other.rank() < self.rank() { other } else { self }
     }
 
