@@ -51,7 +51,6 @@ pub(crate) fn wait_until(
         if !parker.sleep(until) {
             return Ok(ready(&waker));
         }
-        SPIN.with(Spin::came);
     }
 }
 
