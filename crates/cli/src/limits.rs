@@ -70,6 +70,11 @@ impl Limits {
         policy.retry(Retry::on(kinds, self.retries).backoff(self.backoff))
     }
 
+    /// Whether no more may be with the pool than run, because what follows from one decides on the next.
+    pub(crate) fn hold_back(&self) -> bool {
+        self.min_free_memory.is_some() || !self.max_fail.is_all()
+    }
+
     /// Whether each input is to go by itself, because something is kept for it that is not kept for several at once.
     pub(crate) fn is_for_each(&self) -> bool {
         self.timeout.is_some() || self.retries > 0 || self.min_free_memory.is_some()

@@ -62,8 +62,7 @@ impl Plan {
                 sayings.push("Inputs go one by one: what was asked for is kept for each by itself".to_owned());
                 Chunk::Fixed(1)
             }
-            // Somebody else's failures are not waited for in company.
-            Chunk::Auto if limits.is_for_each() || !limits.max_fail.is_all() => Chunk::Fixed(1),
+            Chunk::Auto if limits.is_for_each() || limits.hold_back() => Chunk::Fixed(1),
             chunk => chunk,
         };
         let mut feed = Feed::new(&args.inputs)?;

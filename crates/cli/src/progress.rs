@@ -1,7 +1,10 @@
 //! The line that says how far a run is, for as much room as there is.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -28,9 +31,20 @@ const BAR: usize = 26;
 /// Narrowest bar that says anything.
 const SHORT: usize = 5;
 
+/// How many tasks run just now; none as long as nobody counts them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Running(Arc<AtomicUsize>);
+
+impl Running {
+    pub(crate) fn set(&self, running: usize) {
+        self.0.store(running, Ordering::Relaxed);
+    }
+}
+
 /// How far a run is.
 #[derive(Debug)]
 pub(crate) struct Far {
+    pub(crate) running: Running,
     start: Instant,
     eta: Eta,
     total: Option<usize>,
@@ -41,7 +55,7 @@ pub(crate) struct Far {
 
 impl Far {
     pub(crate) fn new(total: Option<usize>, now: Instant) -> Self {
-        Self { start: now, eta: Eta::new(now), total, done: 0, ok: 0, failed: 0 }
+        Self { running: Running::default(), start: now, eta: Eta::new(now), total, done: 0, ok: 0, failed: 0 }
     }
 
     /// So many have their outcome, `before` of them since before the start.
@@ -71,22 +85,30 @@ impl Far {
         let seconds = now.saturating_duration_since(self.start).as_secs();
         let clock = format!(" Running [{:02}:{:02}:{:02}] ", seconds / 3600, seconds / 60 % 60, seconds % 60);
         let count = self.total.map_or(format!("{} done", self.done), |total| format!("{}/{total}", self.done));
-        let mut rest = vec![format!("  ok {}", self.ok)];
+        // Each with its rank: what has the highest goes first, where there is no room.
+        let mut rest = vec![(0, format!("  ok {}", self.ok))];
+        let running = self.running.0.load(Ordering::Relaxed);
+        if running > 0 {
+            rest.insert(0, (2, format!("  {running} running")));
+        }
         if self.failed > 0 {
-            rest.push(format!("  failed {}", self.failed));
+            rest.push((1, format!("  failed {}", self.failed)));
         }
-        rest.extend(self.left(now).map(|left| format!("  {left}")));
+        rest.extend(self.left(now).map(|left| (3, format!("  {left}"))));
         let fixed = clock.len() + count.len();
-        let room = |rest: &[String]| width.saturating_sub(fixed + rest.iter().map(String::len).sum::<usize>() + 1);
+        let taken = |rest: &[(u8, String)]| fixed + rest.iter().map(|(_, text)| text.len()).sum::<usize>();
         // The last column stays free: a cursor behind it would be on the next line.
-        while rest.len() > 1 && fixed + rest.iter().map(String::len).sum::<usize>() >= width {
-            rest.pop();
+        while rest.len() > 1 && taken(&rest) >= width {
+            let first = rest.iter().map(|(rank, _)| *rank).max();
+            rest.retain(|(rank, _)| Some(*rank) != first);
         }
-        let bar = match (self.total, room(&rest).min(BAR)) {
+        let room = width.saturating_sub(taken(&rest) + 1);
+        let rest: String = rest.into_iter().map(|(_, text)| text).collect();
+        let bar = match (self.total, room.min(BAR)) {
             (Some(total), bar) if bar >= SHORT => format!("{} ", draw(self.done, total, bar - 1, unicode)),
             _ => String::new(),
         };
-        let line = format!("{clock}{bar}{count}{}", rest.concat());
+        let line = format!("{clock}{bar}{count}{rest}");
         line.chars().take(width.saturating_sub(1)).collect()
     }
 }
@@ -146,9 +168,14 @@ mod tests {
         assert!(wide.starts_with(" Running [00:01:12] ██████████"), "{wide}");
         assert!(wide.ends_with("░ 431/1000  ok 428  failed 3  about 95.1s left"), "{wide}");
         assert!(far.line(now, 100, false).is_ascii());
+        far.running.set(4);
+        let wide = far.line(now, 100, true);
+        assert!(wide.ends_with("░ 431/1000  4 running  ok 428  failed 3  about 95.1s left"), "{wide}");
         for width in 1..120 {
             assert!(far.line(now, width, true).chars().count() < width.max(1), "{width}");
         }
+        assert_eq!(far.line(now, 60, true), " Running [00:01:12] 431/1000  4 running  ok 428  failed 3");
+        assert_eq!(far.line(now, 50, true), " Running [00:01:12] 431/1000  ok 428  failed 3");
         assert_eq!(far.line(now, 40, true), " Running [00:01:12] 431/1000  ok 428");
         assert_eq!(far.plain(now), "progress 431/1000, 3 failed, 72.0s elapsed, about 95.1s left");
     }

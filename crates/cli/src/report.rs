@@ -1,10 +1,11 @@
 //! What a run says: results or events on standard output, everything else for people on standard error.
 
 mod ledger;
+mod meanwhile;
 mod summary;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -22,7 +23,7 @@ use crate::{
     output::{Existing, Output},
     plan::Chunk,
     printed::Printed,
-    progress::Progress,
+    progress::{Progress, Running},
     record::Journal,
     successes::Successes,
     terminal::{self, Terminal, Tone},
@@ -103,6 +104,9 @@ pub(crate) struct Report {
     alike: HashMap<String, usize>,
     failures: Vec<String>,
     skipped: Vec<String>,
+    /// Inputs that were marked as slow and have no outcome yet, and how many of them succeeded.
+    slow: HashSet<u64>,
+    slow_ok: usize,
     walls: Vec<(f32, u64)>,
 }
 
@@ -135,6 +139,8 @@ impl Report {
             alike: HashMap::new(),
             failures: Vec::new(),
             skipped: Vec::new(),
+            slow: HashSet::new(),
+            slow_ok: 0,
             walls: Vec::new(),
         })
     }
@@ -177,6 +183,11 @@ impl Report {
         Ok(())
     }
 
+    /// To be told how many tasks run.
+    pub(crate) fn running(&self) -> Running {
+        self.terminal.running()
+    }
+
     /// A line that `--quiet` leaves out.
     pub(crate) fn remark(&self, line: &str) {
         if !self.show.quiet {
@@ -188,6 +199,7 @@ impl Report {
     pub(crate) fn done(&mut self, mut done: Done) -> Result<(), Stop> {
         let status = done.status;
         *self.counts.entry(status).or_default() += 1;
+        self.slow_ok += usize::from(self.slow.remove(&done.number) && status == Status::Ok);
         if let Some(wall) = done.wall {
             self.walls.push((wall.as_secs_f32(), done.number));
         }
@@ -343,37 +355,6 @@ impl Report {
             .with_some("error", record)
     }
 
-    /// An attempt has ended, and there will be another.
-    pub(crate) fn retrying(&mut self, done: &Done, after: Duration) -> Result<(), Stop> {
-        if let Some(events) = &mut self.events {
-            let event = Event::new("task-retried")
-                .with("index", done.number)
-                .with("source", self.feed.label(done.origin))
-                .with("status", done.status.word())
-                .with("attempt", done.attempt)
-                .with("wall_s", seconds(done.wall))
-                .with("after_s", seconds(Some(after)))
-                .with_some("error", done.trouble.as_ref().map(|trouble| &trouble.record));
-            events.line(event.to_string())?;
-        }
-        if !self.show.quiet {
-            let key = done.trouble.as_ref().map_or("", |trouble| &trouble.key);
-            let when = if after.is_zero() { "at once".to_owned() } else { format!("in {}", words::time(after)) };
-            let text = format!("attempt {} {}: {key}; again {when}", done.attempt, done.status.past());
-            self.terminal.status("RETRY", Tone::Faint, &format!("{} {text}", self.what(done)));
-        }
-        Ok(())
-    }
-
-    /// A command takes long.
-    pub(crate) fn slow(&mut self, number: u64, shown: &str, limit: Duration) {
-        if !self.show.quiet {
-            let (name, input) = (&self.facts.name, words::shown(shown, INPUT_WIDTH));
-            let text = format!("[> {:.1}s] #{number} {name} {input}", limit.as_secs_f64());
-            self.terminal.status("SLOW", Tone::Faint, text.trim_end());
-        }
-    }
-
     /// `#3 decode c.bin`
     fn what(&self, done: &Done) -> String {
         let input = words::shown(&done.shown, INPUT_WIDTH);
@@ -411,17 +392,6 @@ impl Report {
     /// An input ends the run.
     pub(crate) fn bad_input(&mut self, bad: &BadInput) -> Result<(), Stop> {
         self.events.as_mut().map_or(Ok(()), |events| events.line(bad.event().to_string()))
-    }
-
-    /// A word to whoever pressed Ctrl-C.
-    pub(crate) fn stopping(&self, running: usize, grace: Duration) {
-        let grace = if grace.subsec_millis() == 0 { format!("{}s", grace.as_secs()) } else { words::time(grace) };
-        let running = match running {
-            0 => "what runs has".to_owned(),
-            1 => "1 running task has".to_owned(),
-            more => format!("{more} running tasks have"),
-        };
-        self.terminal.line(&format!("Stopping: {running} {grace} to finish (Ctrl-C again kills them)"));
     }
 
     /// Nothing to write for now.

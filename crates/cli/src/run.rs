@@ -15,6 +15,7 @@
 //! times. Short ones go in chunks instead (`chunks.rs`). Limits and attempts of each task are the pool's; this thread keeps
 //! those of the run, and says what it hears.
 
+mod dry_run;
 mod ending;
 mod intake;
 mod message;
@@ -33,20 +34,19 @@ use std::{
 use serde_json::Value;
 use taskloom::{Handle, NamedTask, Pool, View, Waitable};
 
-pub(crate) use self::message::Message;
+pub(crate) use self::{dry_run::dry_run, message::Message};
 use self::{intake::Intake, message::Bell};
 use crate::{
     Stop,
     args::{OnBadInput, RunArgs},
     bad_input::BadInput,
     chunks::{Batch, Chunks, Entry, Part, Rest},
-    dry_run::{self, Would},
-    event::Event,
-    input::{Input, Text},
+    input::Input,
     memory::Gate,
     outcome::{Brief, Done, Status},
     plan::Plan,
     program,
+    progress::Running,
     reader::{self, Credits, no_thread},
     record::{self, Work},
     report::{End, Report},
@@ -74,8 +74,7 @@ pub(crate) fn run(plan: Plan, args: &RunArgs, typed: &[OsString]) -> Result<u8, 
     let journal = record::begin(&args.record, &plan.feed, &work)?;
     let plan = Arc::new(plan);
     let mut report = Report::new(plan.facts(), plan.feed.clone(), plan.show.clone(), journal)?;
-    let (sender, messages) = mpsc::channel();
-    let mut engine = Engine::new(plan, pool, sender, messages)?;
+    let mut engine = Engine::new(plan, pool, report.running(), mpsc::channel())?;
     engine.plan.sayings.iter().chain(&saying).for_each(|line| report.remark(line));
     report.started()?;
     let end = engine.drive(&mut report);
@@ -86,20 +85,6 @@ pub(crate) fn run(plan: Plan, args: &RunArgs, typed: &[OsString]) -> Result<u8, 
         _ => engine.pool.join(),
     }
     report.ended(end, engine.read + engine.skipped + engine.before)
-}
-
-/// Says what would be run, once it is known that it could be.
-pub(crate) fn dry_run(plan: &Plan) -> Result<u8, Stop> {
-    plan.pool()?;
-    let name = plan.fit.def.short_name();
-    dry_run::run(&plan.facts(), &plan.feed, plan.show.json, |number, input| {
-        plan.fit.task(&input.text)?;
-        let text = input.text.as_shown();
-        let line = format!("{name} {text}").trim_end().as_bytes().to_vec();
-        let value = serde_json::from_str(&text).ok().filter(|_| matches!(input.text, Text::Json(_)));
-        let event = Event::new("would-run").with("index", number).with("task", name);
-        Ok(Would { line, event: event.with("input", value.unwrap_or(Value::String(text))) })
-    })
 }
 
 /// An input that has been sent on its way by itself.
@@ -161,24 +146,27 @@ struct Engine {
     done: usize,
     failed: usize,
     gate: Gate,
-    /// Inputs that wait for free memory.
+    /// Inputs that wait for room on a worker.
     held_back: VecDeque<(u64, Input, NamedTask)>,
     chunks: Chunks,
+    running: Running,
     /// How often it is looked what runs, and when that was.
     tick: Duration,
     last_look: Instant,
 }
 
 impl Engine {
-    fn new(plan: Arc<Plan>, pool: Pool, sender: Sender<Message>, messages: Receiver<Message>) -> Result<Self, Stop> {
+    fn new(
+        plan: Arc<Plan>,
+        pool: Pool,
+        running: Running,
+        (sender, messages): (Sender<Message>, Receiver<Message>),
+    ) -> Result<Self, Stop> {
         let credits = Arc::new(Credits::new(WINDOW.0.max(WINDOW.1 * plan.workers)));
-        let signals = Arc::new(Seen::default());
-        let (seen, wake) = (signals.clone(), sender.clone());
-        let watching = signals::watch(move |code| {
-            seen.push(code);
-            // A run that has ended hears nothing any more.
-            let _ = wake.send(Message::Signal);
-        });
+        let signals = Arc::new(Seen::new());
+        let wake = sender.clone();
+        // A run that has ended hears nothing any more.
+        let watching = signals::watch(signals.clone(), move || _ = wake.send(Message::Signal));
         watching.map_err(|error| no_thread(&error))?;
         let limits = &plan.limits;
         let limited = pool.with(limits.policy(pool.capabilities().kills));
@@ -226,6 +214,7 @@ impl Engine {
             gate,
             held_back: VecDeque::new(),
             chunks,
+            running,
             tick,
             last_look: start,
         })
@@ -342,7 +331,7 @@ impl Engine {
 
     fn submit(&mut self, number: u64, input: Input, task: NamedTask, report: &mut Report) -> Result<(), Stop> {
         self.read += 1;
-        if self.plan.limits.min_free_memory.is_some() {
+        if self.chunks.size == 1 && self.plan.limits.hold_back() {
             self.held_back.push_back((number, input, task));
             return Ok(());
         }
@@ -399,7 +388,9 @@ impl Engine {
             cpu: metrics.cpu,
             ..Done::of(brief, result)
         };
-        if self.is_stopping() && done.status == Status::Cancelled && !told && done.wall.is_none() {
+        // One that was on its way to a worker when it was told may have started all the same: the pool knows.
+        let never_ran = done.wall.is_none() && (!told || done.attempt == 0);
+        if self.is_stopping() && done.status == Status::Cancelled && never_ran {
             // Never started: it is counted with those that were never sent. Or not again: then its last attempt counts.
             return last.map_or(Ok(()), |last| self.deliver(turn, Ready::Done(*last), true, report));
         }

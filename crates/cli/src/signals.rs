@@ -9,10 +9,11 @@ use std::{
     },
     process,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -90,9 +91,9 @@ impl AsFd for Signals {
     }
 }
 
-/// Calls `tell` with the exit code that a signal stands for, on a thread of its own. The third one does not wait for
-/// anybody. A rest is a rest for worker processes too.
-pub(crate) fn watch(mut tell: impl FnMut(u8) + Send + 'static) -> io::Result<()> {
+/// Notes what comes and calls `wake`, on a thread of its own. The third ending signal does not wait for anybody. A rest is a
+/// rest for worker processes too.
+pub(crate) fn watch(seen: Arc<Seen>, wake: impl Fn() + Send + 'static) -> io::Result<()> {
     let mut signals = Signals::listen()?;
     let watch = move || {
         let mut count = 0;
@@ -101,14 +102,15 @@ pub(crate) fn watch(mut tell: impl FnMut(u8) + Send + 'static) -> io::Result<()>
             let _ = poll(&mut [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)], None);
             for wish in signals.heard() {
                 match wish {
-                    Wish::Rest => rest(),
+                    Wish::Rest => seen.rest(),
                     Wish::End(_, code) => {
                         count += 1;
                         if count > 2 {
                             groups().into_iter().for_each(|group| _ = kill_process_group(group, Signal::KILL));
                             process::exit(code.into());
                         }
-                        tell(code);
+                        seen.push(code);
+                        wake();
                     }
                 }
             }
@@ -142,17 +144,41 @@ fn groups() -> Vec<Pid> {
 }
 
 /// Signals that have come and have not been acted on.
-#[derive(Debug, Default)]
-pub(crate) struct Seen(Mutex<Vec<u8>>);
+#[derive(Debug)]
+pub(crate) struct Seen {
+    codes: Mutex<Vec<u8>>,
+    /// For how long the run has rested; `None` while it does.
+    rested: Mutex<Option<Duration>>,
+}
 
 impl Seen {
-    pub(crate) fn push(&self, code: u8) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(code);
+    pub(crate) fn new() -> Self {
+        Self { codes: Mutex::default(), rested: Mutex::new(Some(Duration::ZERO)) }
+    }
+
+    fn push(&self, code: u8) {
+        self.codes.lock().unwrap_or_else(PoisonError::into_inner).push(code);
     }
 
     /// One of them. Which does not matter: the first one acted on names the exit code, later ones hurry.
     pub(crate) fn pop(&self) -> Option<u8> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
+        self.codes.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    fn rest(&self) {
+        let before = self.lock_rested().take().unwrap_or_default();
+        let start = Instant::now();
+        rest();
+        *self.lock_rested() = Some(before + start.elapsed());
+    }
+
+    /// For how long the run has rested since it was last asked; `None` while it does.
+    pub(crate) fn rested(&self) -> Option<Duration> {
+        self.lock_rested().as_mut().map(std::mem::take)
+    }
+
+    fn lock_rested(&self) -> MutexGuard<'_, Option<Duration>> {
+        self.rested.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -14,7 +14,7 @@ use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{
-    progress::{ERASE, Far, Line, Progress},
+    progress::{ERASE, Far, Line, Progress, Running},
     settings,
 };
 
@@ -106,6 +106,11 @@ impl Terminal {
     /// So many have their outcome, `before` of them since before the start.
     pub(crate) fn far(&self, ok: usize, failed: usize, before: usize) {
         self.far.lock().unwrap_or_else(PoisonError::into_inner).update(Instant::now(), ok, failed, before);
+    }
+
+    /// To be told how many tasks run.
+    pub(crate) fn running(&self) -> Running {
+        self.far.lock().unwrap_or_else(PoisonError::into_inner).running.clone()
     }
 
     /// Says in a line how far it is.

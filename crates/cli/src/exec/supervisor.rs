@@ -30,6 +30,7 @@ use crate::{
     Stop, exit,
     memory::{self, Gate, Meter},
     outcome::Done,
+    progress::Running as RunningCount,
     reader::{self, Credits},
     report::{End, Report},
     signals::{self, Signals, Wish},
@@ -53,6 +54,7 @@ pub(super) fn run(plan: Plan, report: Report) -> Result<u8, Stop> {
         tempfile::tempfile().map_err(|error| no_file(&error))?;
     }
     let credits = Arc::new(Credits::new(WINDOW));
+    let count = report.running();
     let inbox = Arc::new(Inbox::new(bell.clone()));
     let reporter = Reporter::start(report, credits.clone(), plan.keep_order, bell.clone())?;
     let taker = Intake { feed: plan.feed.clone(), credits: credits.clone(), inbox: inbox.clone() };
@@ -71,6 +73,7 @@ pub(super) fn run(plan: Plan, report: Report) -> Result<u8, Stop> {
         reporter,
         meter: Meter::new(),
         held_files: Arc::default(),
+        count,
         running: Vec::new(),
         free: BTreeSet::new(),
         waiting: Vec::new(),
@@ -111,6 +114,8 @@ struct Supervisor {
     reporter: Reporter,
     meter: Meter,
     held_files: Arc<AtomicUsize>,
+    /// How many run, for whoever watches.
+    count: RunningCount,
     /// By slot.
     running: Vec<Option<Running>>,
     free: BTreeSet<usize>,
@@ -147,6 +152,7 @@ impl Supervisor {
             }
             self.keep_limits();
             self.start_more();
+            self.count.set(self.count_running());
             if self.is_over() {
                 return;
             }

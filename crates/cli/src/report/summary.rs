@@ -120,7 +120,10 @@ impl Report {
             .chain(Status::FAILURES)
             .chain([Status::Skip])
             .filter(|status| self.count(*status) > 0)
-            .map(|status| format!("{} {}", self.count(status), status.past()))
+            .map(|status| match (status, self.slow_ok) {
+                (Status::Ok, slow @ 1..) => format!("{} ok ({slow} slow)", self.count(status)),
+                _ => format!("{} {}", self.count(status), status.past()),
+            })
             .collect();
         if !self.skipped.is_empty() {
             parts.push(format!("{} skipped", self.skipped.len()));

@@ -61,10 +61,9 @@ impl Engine {
         for open in self.open.values_mut() {
             let runs = open.handle.state() == State::Running;
             if tell || !runs {
-                // One that is on its way to a worker may not be stopped in time; it did not run when it was told.
-                open.told |= matches!(open.handle.cancel(), Cancel::Requested) && runs;
+                open.told |= matches!(open.handle.cancel(), Cancel::Requested) && tell;
             }
-            running += usize::from(open.told);
+            running += usize::from(open.told && runs);
         }
         if tell {
             let grace = self.plan.limits.grace;
@@ -125,6 +124,9 @@ impl Engine {
             return;
         }
         let now = Instant::now();
+        if self.rests() {
+            return;
+        }
         if self.run_ends.is_some_and(|at| at <= now) {
             self.run_ends = None;
             self.stop(Why::RunTimeout, true);
@@ -133,6 +135,15 @@ impl Engine {
             self.kill_at = None;
             self.pool.cancel_all(Duration::ZERO);
         }
+    }
+
+    /// Whether the run rests, as by Ctrl-Z; no clock runs meanwhile. To be asked after a look at the time: it may have begun since.
+    pub(super) fn rests(&mut self) -> bool {
+        let Some(rested) = self.signals.rested() else { return true };
+        let since = self.open.values_mut().filter_map(|open| open.since.as_mut());
+        since.chain(&mut self.run_ends).chain(&mut self.kill_at).for_each(|at| *at += rested);
+        // That look was before it was known how long.
+        !rested.is_zero()
     }
 
     /// How long it may wait for something to happen.

@@ -25,9 +25,13 @@ impl Engine {
     /// Says which tasks take long. The time from when a task was first seen to run: it ran longer than that.
     pub(super) fn look_at_running(&mut self, report: &mut Report) {
         let (now, limit) = (Instant::now(), self.plan.limits.slow);
+        if self.rests() {
+            return;
+        }
         let running = self.open.values_mut().filter(|open| open.handle.state() == State::Running);
-        let mut slow = Vec::new();
+        let (mut count, mut slow) = (0, Vec::new());
         for open in running {
+            count += 1;
             let since = *open.since.get_or_insert(now);
             if !open.slow && now.duration_since(since) >= limit {
                 open.slow = true;
@@ -35,6 +39,7 @@ impl Engine {
             }
         }
         slow.sort_unstable();
+        self.running.set(count);
         slow.into_iter().for_each(|(number, shown)| report.slow(number, shown, limit));
     }
 
@@ -65,7 +70,8 @@ impl Engine {
         told
     }
 
-    /// Starts inputs that wait for free memory: as many as can run at once, for there may be less when others follow.
+    /// Starts inputs that were held back: as many as can run at once. When others follow there may be less memory, or one
+    /// failure too many.
     pub(super) fn start_held_back(&mut self, report: &mut Report) -> Result<(), Stop> {
         while !self.held_back.is_empty() && self.open.len() < self.plan.workers {
             if !self.gate.is_open(|line| report.remark(line)) {

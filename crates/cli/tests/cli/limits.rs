@@ -1,14 +1,15 @@
 //! Limits on tasks and on whole runs, and what happens when they are reached.
 
 use std::{
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{Shutdown, TcpListener},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
 use serde_json::Value;
 
-use crate::harness::{Folder, run};
+use crate::harness::{Folder, run, send, state, until};
 
 /// Some short tasks, and one that would take far longer than any test.
 fn with_a_long_one() -> Folder {
@@ -153,39 +154,48 @@ fn failures_can_be_too_many() {
     let folder = Folder::new().with("messages", "bad\n".repeat(1000));
     let ran = folder.run("run fail_with --lines messages -b inline --max-fail 3").code(100);
     ran.says("stopped by --max-fail: 3 of 1000 done (3 failed), 0 cancelled, 997 not started\n");
-    for backend in ["threads", "procs"] {
-        let ran = folder.run(&format!("run fail_with --lines messages -b {backend} -j 1 --max-fail 10%")).code(100);
-        let (before, _) = ran.err.split_once(" of 1000 done").expect("the summary");
-        let done: usize = before.rsplit(' ').next().unwrap().parse().unwrap();
-        // Those on their way to a worker are let to end.
-        assert!((100..1000).contains(&done), "{backend}: {}", ran.err);
+    for backend in ["inline", "threads", "procs"] {
+        let ran = folder.run(&format!("run fail_with --lines messages -b {backend} -j 1 --max-fail 1%")).code(100);
+        ran.says("stopped by --max-fail: 10 of 1000 done (10 failed), 0 cancelled, 990 not started\n");
     }
+    // A chunk that has been sent comes home whole.
+    let ran = folder.run("run fail_with --lines messages -j 1 -b threads --chunk 50 --max-fail 1").code(100);
+    ran.says("stopped by --max-fail: ");
 }
 
 #[test]
 fn what_runs_beside_too_many_failures_is_left_to_end_or_not() {
     for backend in ["threads", "procs"] {
-        let server = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/\n", server.local_addr().unwrap());
-        let folder = Folder::new().with("urls", url + &"no address\n".repeat(2000));
+        let (mute, rude) = (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+        let [long, bad] = [&mute, &rude].map(|server| format!("http://{}/\n", server.local_addr().unwrap()));
+        let folder = Folder::new().with("urls", long + &bad.repeat(2000));
+        // Hangs up on the second when the first has been running for a moment, which is answered when asked for.
+        let serve = |answers: bool| {
+            let (mute, rude) = (mute.try_clone().unwrap(), rude.try_clone().unwrap());
+            std::thread::spawn(move || {
+                let mut asked = mute.accept().unwrap().0;
+                let hung_up_on = rude.accept().unwrap();
+                std::thread::sleep(Duration::from_millis(200));
+                drop(hung_up_on);
+                if answers {
+                    std::thread::sleep(Duration::from_millis(500));
+                    asked.write_all(b"HTTP/1.0 200 OK\r\n\r\n").unwrap();
+                    asked.shutdown(Shutdown::Write).unwrap();
+                }
+                // Until the one who asked is gone.
+                let _ = asked.read_to_end(&mut Vec::new());
+            })
+        };
         let words = format!("run fetch --lines urls -b {backend} -j 2 --grace 0s");
-        // Nobody answers.
+        let served = serve(false);
         let ran = folder.run(&format!("{words} --max-fail 1:now")).code(100).no_results();
-        ran.says("stopped by --max-fail: ").says(" failed), 1 cancelled, ");
-        drop(server.accept().unwrap());
-        // Somebody does, when the other has long failed.
-        let answer = std::thread::spawn(move || {
-            let mut asked = server.accept().unwrap().0;
-            std::thread::sleep(Duration::from_millis(500));
-            asked.write_all(b"HTTP/1.0 200 OK\r\n\r\n").unwrap();
-            // It is read to its end before the connection goes.
-            asked.shutdown(Shutdown::Write).unwrap();
-            let _ = asked.read_to_end(&mut Vec::new());
-        });
+        ran.says("stopped by --max-fail: 1 of 2001 done (1 failed), 1 cancelled, 1999 not started\n");
+        served.join().unwrap();
+        let served = serve(true);
         let ran = folder.run(&format!("{words} --max-fail 1")).code(100);
-        answer.join().unwrap();
         assert_eq!(ran.out, "{\"bytes\":0,\"status\":200}\n", "{backend}: {}", ran.err);
-        ran.says("stopped by --max-fail: ").says(" done (1 ok, ").says(" failed), 0 cancelled, ");
+        ran.says("stopped by --max-fail: 2 of 2001 done (1 ok, 1 failed), 0 cancelled, 1999 not started\n");
+        served.join().unwrap();
     }
 }
 
@@ -216,11 +226,28 @@ fn the_whole_run_can_be_limited() {
 }
 
 #[test]
+fn a_rest_is_none_of_the_runs_time() {
+    let folder = Folder::new();
+    // It rests for longer than the whole run may take.
+    let limit = Duration::from_secs(2);
+    let mut command = folder.command("run sleep_ms --arg 1000 --run-timeout 2s --slow 2s -b procs");
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(said.any(|line| line.starts_with("Starting ")));
+    send("TSTP", child.id());
+    until("it rests", || state(&child.id().to_string()) == "T");
+    std::thread::sleep(limit);
+    send("CONT", child.id());
+    let said: Vec<_> = said.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{said:#?}");
+}
+
+#[test]
 fn slow_tasks_are_marked() {
     for backend in ["inline", "threads", "procs"] {
         let ran = run(&format!("run sleep_ms --arg 400 --arg 1 --slow 100ms -b {backend}")).code(0);
         assert_eq!(ran.err.matches("SLOW").count(), 1, "{}", ran.err);
-        ran.says("    SLOW [> 0.1s] #1 sleep_ms 400\n");
+        ran.says("    SLOW [> 0.1s] #1 sleep_ms 400\n").says("2 inputs: 2 ok (1 slow)\n");
     }
 }
 

@@ -88,9 +88,9 @@ fn slow() -> Folder {
 fn a_bar_moves_and_is_gone_at_the_end() {
     let mut screen = Screen::start(slow(), "run sleep_ms -i ms -j 1 -b procs -o out", (24, 100), |_| {});
     screen.shows("Starting sleep_ms: 4 inputs, procs x 1");
-    screen.shows(" 2/4  ok 2");
+    screen.shows(" 2/4  1 running  ok 2");
     assert!(screen.text().contains("█░"), "{}", screen.text());
-    screen.shows(" 3/4  ok 3  about ");
+    screen.shows(" 3/4  1 running  ok 3  about ");
     screen.press_ctrl_c();
     screen.shows("Stopping: 1 running task has 10s to finish (Ctrl-C again kills them)");
     screen.press_ctrl_c();
@@ -99,6 +99,15 @@ fn a_bar_moves_and_is_gone_at_the_end() {
     assert!(!text.contains("Running ["), "the bar is gone:\n{text}");
     assert!(text.contains("────────────\n Summary ["), "{text}");
     assert!(text.contains("interrupted: 3 of 4 done (3 ok), 1 cancelled, 0 not started"), "{text}");
+}
+
+#[test]
+fn commands_that_run_are_counted_too() {
+    let mut screen = Screen::start(Folder::new(), "exec -j 2 ::: 600 600 600 -- sleep", (24, 100), |_| {});
+    screen.shows(" 0/3  2 running  ok 0");
+    screen.press_ctrl_c();
+    let (code, text, _) = screen.ends();
+    assert_eq!(code, Some(130), "{text}");
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn the_whole_run_can_be_limited() {
 
 #[test]
 fn slow_commands_are_marked() {
-    exec("--slow 100ms ::: 0.4", &["sleep"]).code(0).says("    SLOW [> 0.1s] #1 sleep 0.4\n").says("1 ok");
+    exec("--slow 100ms ::: 0.4", &["sleep"]).code(0).says("    SLOW [> 0.1s] #1 sleep 0.4\n").says("1 ok (1 slow)\n");
 }
 
 #[test]
