@@ -230,7 +230,7 @@ fn a_rest_is_none_of_the_runs_time() {
     let folder = Folder::new();
     // It rests for longer than the whole run may take.
     let limit = Duration::from_secs(2);
-    let mut command = folder.command("run sleep_ms --arg 1000 --run-timeout 2s --slow 2s -b procs");
+    let mut command = folder.command("run sleep_ms --arg 1000 --arg 300 -j 1 --run-timeout 2s --slow 2s -b procs");
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
     assert!(said.any(|line| line.starts_with("Starting ")));
@@ -248,6 +248,11 @@ fn slow_tasks_are_marked() {
         let ran = run(&format!("run sleep_ms --arg 400 --arg 1 --slow 100ms -b {backend}")).code(0);
         assert_eq!(ran.err.matches("SLOW").count(), 1, "{}", ran.err);
         ran.says("    SLOW [> 0.1s] #1 sleep_ms 400\n").says("2 inputs: 2 ok (1 slow)\n");
+    }
+    for backend in ["threads", "procs"] {
+        // While it runs: this one has no end of its own.
+        let words = format!("run sleep_ms --arg 600000 --slow 100ms --run-timeout 1s --grace 0s -b {backend}");
+        run(&words).code(124).says("    SLOW [> 0.1s] #1 sleep_ms 600000\n");
     }
 }
 
