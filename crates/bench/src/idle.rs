@@ -91,7 +91,8 @@ pub(crate) fn busy(plan: &Plan) -> Result<Vec<Row>> {
     let ours = Contender::new("", tasks, |n| compute(&many, n));
     let peers = [
         Contender::new("2 workers", tasks, |n| compute(&few, n)),
-        Contender::new("8 without shared memory", tasks, |n| compute(&plain, n)).must(Bound::AtLeast(1.0)),
+        // As much, but for what times show on a shared machine.
+        Contender::new("8 without shared memory", tasks, |n| compute(&plain, n)).must(Bound::AtLeast(0.95)),
     ];
     let mut rows = in_turn("P11", "procs, 8 workers computing", Unit::Rate, plan.rounds(), ours, peers)?;
     let small = plan.tasks(100_000);
