@@ -21,7 +21,7 @@ use taskloom_core::{
 use crate::{
     Procs,
     backend::{Config, Shared},
-    dispatch::Phase,
+    dispatch::{Books, Phase},
     entry::Calling,
     lane::{Flight, Flights, Lane, Running, Stage},
     line::{Down, Line, Output, Vital},
@@ -338,6 +338,17 @@ fn what_no_worker_lives_to_begin_ends_with_the_seventeenth() {
     game.end(Vec::new());
 }
 
+/// The first item of the first job is done, and well.
+fn done() -> Record<'static> {
+    let (took, outcome) = (Duration::ZERO, Ok(Encoded::from(&b""[..])));
+    Record::Done { token: 0, item: 0, took, outcome, metrics: None }
+}
+
+/// All that is said of a job with one item.
+fn from_start_to_end() -> [Record<'static>; 3] {
+    [Record::Started { token: 0, item: 0 }, done(), Record::End { token: 0 }]
+}
+
 #[test]
 fn what_has_begun_cannot_be_given_back() {
     let (game, handle) = with_one_task();
@@ -372,9 +383,7 @@ fn all_items_that_are_to_be_stopped_are_and_kills_end_with_their_item() {
     let orders = &mut Vec::new();
     books.book(&line, &[Record::Started { token: 0, item: 0 }], orders).unwrap();
     assert_eq!(books.kills.iter().filter_map(|kill| kill.only_if).collect::<Vec<_>>(), [(0, 0)]);
-    let (took, outcome) = (Duration::ZERO, Ok(Encoded::from(&b""[..])));
-    let done = Record::Done { token: 0, item: 0, took, outcome, metrics: None };
-    books.book(&line, &[done], orders).unwrap();
+    books.book(&line, &[done()], orders).unwrap();
     assert!(books.kills.is_empty(), "nobody waits an hour for nothing");
     drop(books);
     game.end(vec![handle]);
@@ -386,10 +395,7 @@ fn who_is_done_before_its_job_is_known_to_have_left_is_idle_all_the_same() {
     let mut books = game.shared.books();
     let line = books.lanes[0].line().unwrap().clone();
     books.lanes.touch(0).duty.sending = true;
-    let (took, outcome) = (Duration::ZERO, Ok(Encoded::from(&b""[..])));
-    let done = Record::Done { token: 0, item: 0, took, outcome, metrics: None };
-    let records = [Record::Started { token: 0, item: 0 }, done, Record::End { token: 0 }];
-    books.book(&line, &records, &mut Vec::new()).unwrap();
+    books.book(&line, &from_start_to_end(), &mut Vec::new()).unwrap();
     assert!(books.lanes[0].duty.idle_since.is_none(), "it is still being sent to");
     books.sent(&line, 0..=0);
     assert!(books.lanes[0].duty.idle_since.is_some(), "else it never leaves");
@@ -397,54 +403,51 @@ fn who_is_done_before_its_job_is_known_to_have_left_is_idle_all_the_same() {
     game.end(vec![handle]);
 }
 
-#[test]
-fn who_is_done_before_its_job_is_known_to_have_left_is_given_what_waits_elsewhere() {
+/// With two workers, the first of which is still being sent to: what is said meanwhile evens nothing out; the sender, when it has
+/// booked that it is done, takes back half of what waits.
+fn evened_out_by_the_sender(happens: impl FnOnce(&mut Books, &Arc<Line>), why: &str, half: (u64, u32)) {
     let (game, handle) = with_one_task();
     let mut books = game.shared.books();
     let line = books.lanes[0].line().unwrap().clone();
-    // Another worker has been at something for long, and more waits behind that.
     books.lanes.grow(2);
-    let mut other = books.lanes.touch(1);
-    other.stage = Stage::Ready(line.clone());
-    other.duty.flights.push(Flight::new(7, 1000, 3));
-    other.duty.flights.iter_mut().for_each(|flight| flight.sent = true);
-    other.duty.flights.begin(7, 0).unwrap();
-    let since = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
-    other.duty.running = Some(Running { token: 7, item: 0, since });
-    drop(other);
+    books.lanes.touch(1).stage = Stage::Ready(line.clone());
     books.lanes.touch(0).duty.sending = true;
-    let (took, outcome) = (Duration::ZERO, Ok(Encoded::from(&b""[..])));
-    let done = Record::Done { token: 0, item: 0, took, outcome, metrics: None };
-    let records = [Record::Started { token: 0, item: 0 }, done, Record::End { token: 0 }];
-    books.book(&line, &records, &mut Vec::new()).unwrap();
-    assert!(books.rebalance().is_empty(), "it is still being sent to");
+    happens(&mut books, &line);
+    assert!(books.rebalance().is_empty(), "{why}");
     let orders = books.sent(&line, 0..=0);
-    assert!(matches!(&orders[..], [(_, Control::Recall(wanted))] if *wanted == [(7, 2)]), "half of what waits");
+    assert!(matches!(&orders[..], [(_, Control::Recall(wanted))] if *wanted == [half]), "half of what waits");
     *books.lanes.touch(1) = Lane::default();
     drop(books);
     game.end(vec![handle]);
 }
 
 #[test]
+fn who_is_done_before_its_job_is_known_to_have_left_is_given_what_waits_elsewhere() {
+    let happens = |books: &mut Books, line: &Arc<Line>| {
+        // The other has been at something for long, and more waits behind that.
+        let mut other = books.lanes.touch(1);
+        other.duty.flights.push(Flight::new(7, 1000, 3));
+        other.duty.flights.iter_mut().for_each(|flight| flight.sent = true);
+        other.duty.flights.begin(7, 0).unwrap();
+        let since = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
+        other.duty.running = Some(Running { token: 7, item: 0, since });
+        drop(other);
+        books.book(line, &from_start_to_end(), &mut Vec::new()).unwrap();
+    };
+    evened_out_by_the_sender(happens, "it is still being sent to", (7, 2));
+}
+
+#[test]
 fn what_begins_before_it_is_known_to_have_left_is_shared_all_the_same() {
-    let (game, handle) = with_one_task();
-    let mut books = game.shared.books();
-    let line = books.lanes[0].line().unwrap().clone();
-    let mut lane = books.lanes.touch(0);
-    lane.duty.flights = Flights::default();
-    lane.duty.flights.push(Flight::new(0, 1000, 3));
-    lane.duty.sending = true;
-    drop(lane);
-    // Another worker has nothing to do.
-    books.lanes.grow(2);
-    books.lanes.touch(1).stage = Stage::Ready(line.clone());
-    books.book(&line, &[Record::Started { token: 0, item: 0 }], &mut Vec::new()).unwrap();
-    assert!(books.rebalance().is_empty(), "it could overtake the job");
-    let orders = books.sent(&line, 0..=0);
-    assert!(matches!(&orders[..], [(_, Control::Recall(wanted))] if *wanted == [(0, 2)]), "half of what waits");
-    *books.lanes.touch(1) = Lane::default();
-    drop(books);
-    game.end(vec![handle]);
+    let happens = |books: &mut Books, line: &Arc<Line>| {
+        // The other has nothing to do.
+        let mut lane = books.lanes.touch(0);
+        lane.duty.flights = Flights::default();
+        lane.duty.flights.push(Flight::new(0, 1000, 3));
+        drop(lane);
+        books.book(line, &[Record::Started { token: 0, item: 0 }], &mut Vec::new()).unwrap();
+    };
+    evened_out_by_the_sender(happens, "it could overtake the job", (0, 2));
 }
 
 #[test]
