@@ -49,8 +49,6 @@ pub(crate) struct Books {
     pub(crate) broken: Option<TaskError>,
     /// A worker ends with its first task, and is not replaced.
     pub(crate) one_shot: bool,
-    /// How many tasks a worker's life is long.
-    most_tasks: Option<u64>,
     /// After how long without work a worker leaves.
     idle_timeout: Option<Duration>,
     /// Kills that the supervisor has to carry out when their time comes.
@@ -143,7 +141,6 @@ impl Books {
         Self {
             lanes: Lanes::new(workers, most_tasks),
             one_shot,
-            most_tasks,
             idle_timeout: settings.idle_timeout,
             ..Self::default()
         }
@@ -158,7 +155,7 @@ impl Books {
         if self.queue.is_empty() || !self.is_open() {
             return None;
         }
-        let most = self.most_tasks;
+        let most = self.lanes.most_tasks();
         let (resting, working) = (self.lanes.idle().len(), self.lanes.working().len());
         let idle = self.lanes.hungry().first().copied();
         let hungry = self.lanes.working().iter().copied().filter(|&at| self.lanes[at].room(most) > 0);

@@ -220,6 +220,11 @@ impl Duty {
         self.pace.map_or(0, |pace| (WAITING_TIME / pace.max(1e-9)).min(capacity.items.into()) as u32)
     }
 
+    /// Whether the worker is to be replaced: it holds too much, or its life of `most` tasks is over.
+    pub(crate) fn is_spent(&self, most: Option<u64>) -> bool {
+        self.retiring || most.is_some_and(|most| self.begun >= most)
+    }
+
     /// How many more tasks it may be sent in a life of `most` tasks.
     pub(crate) fn left(&self, most: Option<u64>) -> u32 {
         let left = most.map(|most| most.saturating_sub(self.begun + u64::from(self.waiting())));

@@ -47,12 +47,11 @@ impl Sort {
         let duty = &lane.duty;
         let is_ready = lane.line().is_some();
         let idle = is_ready && duty.is_idle();
-        let is_old = duty.retiring || lane.unwanted || most_tasks.is_some_and(|most| duty.begun >= most);
         Self {
             idle,
             hungry: idle && lane.room(most_tasks) > 0,
             working: is_ready && !idle,
-            leaving: idle && is_old,
+            leaving: idle && (lane.unwanted || duty.is_spent(most_tasks)),
             away: matches!(lane.stage, Stage::Away),
             recalled: duty.recalling > 0,
         }
@@ -72,6 +71,10 @@ impl Lanes {
             self.lanes.push(Lane::default());
             self.known.push(Sort::default());
         }
+    }
+
+    pub(crate) fn most_tasks(&self) -> Option<u64> {
+        self.most_tasks
     }
 
     /// A place, to be changed.

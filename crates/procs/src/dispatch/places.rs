@@ -51,6 +51,7 @@ impl Books {
         let open = self.is_open();
         let quiet = self.queue.is_empty();
         let mut leaving = Vec::new();
+        let most = self.lanes.most_tasks();
         let may_be_bored = quiet && self.idle_timeout.is_some();
         let asked = if open && !may_be_bored { self.lanes.leaving() } else { self.lanes.idle() };
         for slot in asked.clone() {
@@ -60,7 +61,7 @@ impl Books {
                 continue;
             }
             let duty = &lane.duty;
-            let is_old = duty.retiring || self.most_tasks.is_some_and(|most| duty.begun >= most);
+            let is_old = duty.is_spent(most);
             let is_bored = || {
                 let until = duty.idle_since.zip(self.idle_timeout).and_then(|(since, limit)| since.checked_add(limit));
                 may_be_bored && until.is_some_and(|until| until <= now)
