@@ -8,7 +8,6 @@ use std::cell::RefCell;
 
 use crate::worker::Worker;
 
-#[derive(Default)]
 struct Here {
     /// The tasks on this thread's stack, outermost first: one runs inside another when it is joined
     /// there, or submitted there to an inline pool.
@@ -20,8 +19,12 @@ struct Here {
     lends: bool,
 }
 
+impl Here {
+    const NOTHING: Self = Self { tasks: Vec::new(), on_behalf: None, notifier_of: None, in_place: 0, lends: false };
+}
+
 thread_local! {
-    static HERE: RefCell<Here> = RefCell::default();
+    static HERE: RefCell<Here> = const { RefCell::new(Here::NOTHING) };
 }
 
 /// Deepest nesting of tasks that run inside the `join` that waits for them.

@@ -49,6 +49,15 @@ impl Context {
         Self { worker: worker.clone(), link, run, escaped: RefCell::new(None) }
     }
 
+    /// For another run, in the same place.
+    pub(crate) fn set_run(&mut self, run: RunId) {
+        self.run = run;
+    }
+
+    pub(crate) fn set_link(&mut self, link: Arc<dyn Link>) {
+        self.link = link;
+    }
+
     pub(crate) fn for_init(worker: &Worker) -> Self {
         Self::new(worker, Arc::new(NoLink), RunId { attempt: 1, ..RunId::default() })
     }

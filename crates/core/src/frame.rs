@@ -131,6 +131,13 @@ impl Args {
         parcel.into_iter().flat_map(Parcel::bodies)
     }
 
+    fn are_plain(&self, item: u32) -> bool {
+        match self {
+            Self::Each(args) => matches!(args[item as usize], None | Some(Parcel::Short(..))),
+            Self::Together { .. } => true,
+        }
+    }
+
     /// Gives an item's arguments to a reader; once.
     fn open<R>(&mut self, item: u32, read: impl FnOnce(Encoded<'_>) -> R) -> R {
         match self {
@@ -186,6 +193,11 @@ impl Batch {
         self.args.is_over(item)
     }
 
+    /// Whether an item's arguments surely have no [`bodies`](Self::bodies).
+    pub fn is_plain(&self, item: u32) -> bool {
+        self.args.are_plain(item)
+    }
+
     /// The bodies of an item's arguments, until it is run.
     pub fn bodies(&self, item: u32) -> impl Iterator<Item = &Blob> {
         self.args.bodies(item)
@@ -209,17 +221,17 @@ impl Batch {
     pub fn run(
         &mut self,
         item: u32,
-        worker: &Worker,
-        link: Arc<dyn Link>,
+        stint: &mut Stint,
         out: &mut Payload,
     ) -> (Result<(), TaskError>, Option<Box<Metrics>>) {
         let FrameHead { slot, batch, attempt, pool_seed, measure, .. } = self.head;
         let index = self.head.index + u64::from(item);
         let run = RunId { id: self.id(item), pool_seed, batch, index, attempt };
-        let cx = Context::new(worker, link, run);
+        let Stint { worker, cx } = stint;
+        cx.set_run(run);
         let start = out.extent();
         let clock = Stopwatch::start(measure, worker);
-        let body = |args: Encoded<'_>| panic::catch(|| Registry::get().at(slot)?.run(args, &cx, out));
+        let body = |args: Encoded<'_>| panic::catch(|| Registry::get().at(slot)?.run(args, cx, out));
         let done = crate::ambient::in_task(worker, run.id, || self.args.open(item, body));
         let metrics = clock.stop(worker);
         let done = done.unwrap_or_else(|panic| Err(panic.into()));
@@ -227,6 +239,26 @@ impl Batch {
             out.truncate(start);
         }
         (done, metrics)
+    }
+}
+
+/// With what a worker elsewhere runs items, one after the other.
+#[derive(Debug)]
+pub struct Stint {
+    worker: Worker,
+    cx: Context,
+}
+
+impl Stint {
+    /// On this worker, with this link to the pool.
+    pub fn new(worker: Worker, link: Arc<dyn Link>) -> Self {
+        let cx = Context::new(&worker, link, RunId::default());
+        Self { worker, cx }
+    }
+
+    /// From now on tasks have this link to the pool.
+    pub fn set_link(&mut self, link: Arc<dyn Link>) {
+        self.cx.set_link(link);
     }
 }
 

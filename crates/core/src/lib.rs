@@ -86,7 +86,7 @@ pub mod backend_api {
     pub use crate::{
         codec::prepare_copies,
         context::Link,
-        frame::Batch,
+        frame::{Batch, Stint},
         hub::{Hub, LogRecord},
         panic::last_words,
         park::hold_wakers,

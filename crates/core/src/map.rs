@@ -249,9 +249,7 @@ impl<T: Task> Flight<T> {
                     }
                     front.ready = front.node.take_run(front.taken, TAKEN_AT_ONCE).into_iter();
                 }
-                let outcome = front.ready.next()?;
-                front.taken += 1;
-                outcome
+                return self.take_ready();
             }
             Order::Finish => {
                 let (chunk, item) = self.inbox.pop(waker)?;
@@ -261,6 +259,24 @@ impl<T: Task> Flight<T> {
             }
         };
         self.delivered += 1;
+        self.forget_taken();
+        Some(outcome)
+    }
+
+    /// The next result, if it has been read already.
+    fn take_ready(&mut self) -> Option<Result<T::Output, TaskError>> {
+        let front = self.chunks.front_mut()?;
+        let outcome = front.ready.next()?;
+        front.taken += 1;
+        self.delivered += 1;
+        if front.taken == front.count {
+            self.forget_taken();
+        }
+        Some(outcome)
+    }
+
+    /// Lets go of chunks of which everything has been taken.
+    fn forget_taken(&mut self) {
         while let Some(front) = self.chunks.front().filter(|front| front.taken == front.count) {
             if let Some(mean) = front.node.mean_time() {
                 self.sizing.learn(mean);
@@ -268,7 +284,6 @@ impl<T: Task> Flight<T> {
             self.chunks.pop_front();
             self.first_chunk += 1;
         }
-        Some(outcome)
     }
 }
 
@@ -295,6 +310,9 @@ impl<I: Iterator<Item: IntoTask<M>>, M, B: ?Sized> Iterator for Map<I, M, B> {
     type Item = Result<OutputOf<I::Item, M>, TaskError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if let Some(outcome) = self.flight.take_ready() {
+            return Some(outcome);
+        }
         while self.flight.quick && self.pull() {}
         loop {
             if let Some(outcome) = self.flight.take(Waker::noop()) {

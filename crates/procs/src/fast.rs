@@ -28,7 +28,7 @@ use crate::{
     chaos,
     message::{Begun, Message, Progress, WHOLE, packets},
     os::mapping::{self, Mapping},
-    ring::{self, Broken, Consumer, EAGER, Memory, Producer, Words},
+    ring::{self, Broken, Consumer, EAGER, Heap, Memory, Producer, Words},
     transport::Gone,
 };
 
@@ -266,43 +266,19 @@ impl From<Broken> for Trouble {
     }
 }
 
+/// The messages in a [heap](Receiver::receive_heap).
+pub(crate) fn small_messages(heap: &Heap) -> impl Iterator<Item = &[u8]> {
+    heap.packets().map(|packet| &packet[..packet.len() - 1])
+}
+
 impl Receiver {
     /// Takes the next message out, if it is there; a small one is appended to `small`.
     pub(crate) fn try_receive(&mut self, small: &mut Vec<u8>) -> Result<Came, Trouble> {
-        self.take(small, Consumer::pop)
-    }
-
-    /// Takes messages out until one is not small, or so many have come: appends them to `small`, and where each ends to `ends`.
-    /// What came last.
-    pub(crate) fn receive_heap(
-        &mut self,
-        small: &mut Vec<u8>,
-        ends: &mut Vec<usize>,
-        most: usize,
-    ) -> Result<Came, Trouble> {
-        let mut last = Ok(Came::Small);
-        while matches!(last, Ok(Came::Small)) && ends.len() < most {
-            last = self.take(small, Consumer::pop_quietly);
-            if matches!(last, Ok(Came::Small)) {
-                ends.push(small.len());
-            }
-        }
-        if !ends.is_empty() {
-            self.consumer.tell_of_room();
-        }
-        last
-    }
-
-    fn take(
-        &mut self,
-        small: &mut Vec<u8>,
-        pop: fn(&mut Consumer<Ring>, &mut Vec<u8>) -> Result<bool, Broken>,
-    ) -> Result<Came, Trouble> {
         loop {
             let progress = match self.begun.take() {
                 None => {
                     let start = small.len();
-                    if !pop(&mut self.consumer, small)? {
+                    if !self.consumer.pop(small)? {
                         return Ok(Came::Nothing);
                     }
                     if small.len() > start && small.last() == Some(&WHOLE) {
@@ -327,6 +303,12 @@ impl Receiver {
                 Progress::More(begun) => self.begun = Some(begun),
             }
         }
+    }
+
+    /// Takes small messages out, as many as are there or a heap holds: see [`small_messages`]. None, if the next one is large.
+    pub(crate) fn receive_heap(&mut self, heap: &mut Heap) -> Result<(), Trouble> {
+        let is_small = |packet: &[u8]| self.begun.is_none() && packet.last() == Some(&WHOLE);
+        Ok(self.consumer.pop_heap(heap, is_small)?)
     }
 
     /// Waits for a message; `None` at the end. Looks for a moment before it sleeps, and does `idle` in between.

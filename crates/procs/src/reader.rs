@@ -41,9 +41,6 @@ const CLOSED_TIME: Duration = Duration::from_millis(500);
 /// After how long whoever has just heard something looks again by itself.
 const NAP: Duration = Duration::from_micros(200);
 
-/// Most messages that are booked at once: meanwhile nobody else reaches the books.
-const MOST_AT_ONCE: usize = 256;
-
 /// A worker that is ready.
 pub(crate) struct Started {
     pub(crate) line: Arc<Line>,
@@ -158,57 +155,69 @@ impl Reader<'_> {
     }
 
     fn listen_to_heap(&mut self) -> bool {
-        let Ears { up: Up::Fast(up), messages, ends, deaf, .. } = &mut *self.ears else { return false };
+        let Ears { up: Up::Fast(up), heap, deaf, .. } = &mut *self.ears else { return false };
         if *deaf {
             return false;
         }
-        let last = up.receive_heap(messages, ends, MOST_AT_ONCE);
-        let heard = !self.ears.ends.is_empty() || !matches!(last, Ok(Came::Nothing));
-        self.hear_small();
-        match last {
-            Ok(Came::Small | Came::Nothing) => {}
-            Ok(Came::Large(message)) => self.hear(message),
-            Err(Trouble::Garbage(what)) => self.accuse(&what),
-            Err(Trouble::Broken(Broken(what))) => {
-                self.ears.deaf = true;
-                self.line.vital.kill(format!("it sent garbage: {what}"));
+        let came = match up.receive_heap(heap) {
+            Ok(()) if !heap.is_empty() => {
+                self.hear_heap();
+                Ok(true)
             }
-        }
+            Ok(()) => self.hear_next(),
+            Err(trouble) => Err(trouble),
+        };
+        let heard = came.unwrap_or_else(|trouble| {
+            match trouble {
+                Trouble::Garbage(what) => self.accuse(&what),
+                Trouble::Broken(Broken(what)) => {
+                    self.ears.deaf = true;
+                    self.line.vital.kill(format!("it sent garbage: {what}"));
+                }
+            }
+            true
+        });
         if heard {
             self.shared.pump();
         }
         heard
     }
 
-    /// Books the small messages that have been received, and does what they mean.
-    fn hear_small(&mut self) {
-        if self.ears.ends.is_empty() {
-            return;
-        }
+    /// Hears the next message of a ring, whatever its size, if it is there.
+    fn hear_next(&mut self) -> Result<bool, Trouble> {
+        let Up::Fast(up) = &mut self.ears.up else { return Ok(false) };
+        let mut small = Vec::new();
+        let message = match up.try_receive(&mut small)? {
+            Came::Nothing => return Ok(false),
+            Came::Small => small.into(),
+            Came::Large(message) => message,
+        };
+        self.hear(message);
+        Ok(true)
+    }
+
+    /// Books the small messages that have been received together, and does what they mean.
+    fn hear_heap(&mut self) {
         chaos::on(Point::Received, &self.line.vital);
-        let mut messages = std::mem::take(&mut self.ears.messages);
-        let mut ends = std::mem::take(&mut self.ears.ends);
+        let heap = std::mem::take(&mut self.ears.heap);
         let mut records = Vec::new();
-        let mut start = 0;
-        for end in ends.drain(..) {
-            if let Err(fault) = Record::read_into(&messages[start..end], Vec::new(), &mut records) {
+        for message in fast::small_messages(&heap) {
+            if let Err(fault) = self.ears.story.read_into(message, Vec::new(), &mut records) {
                 self.act(std::mem::take(&mut records));
                 self.accuse(&fault.to_string());
             }
-            start = end;
         }
         self.act(records);
         // Room for as many again.
-        messages.clear();
-        self.ears.messages = messages;
-        self.ears.ends = ends;
+        self.ears.heap = heap;
     }
 
     /// Books a message, and does what it means.
     fn hear(&mut self, message: Message) {
         chaos::on(Point::Received, &self.line.vital);
-        match Record::read_all(&message.bytes, message.bodies) {
-            Ok(records) => self.act(records),
+        let mut records = Vec::new();
+        match self.ears.story.read_into(&message.bytes, message.bodies, &mut records) {
+            Ok(()) => self.act(records),
             Err(fault) => self.accuse(&fault.to_string()),
         }
     }

@@ -33,6 +33,8 @@
 //! If a check fails the ring is [`Broken`], for good: nothing tells where the next packet begins. A side that
 //! does not read, or does not wake, is a side that has stopped: its owner's clocks and its death end the wait.
 
+use std::ops::Range;
+
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, futex};
 
 /// The words of one direction, in shared memory; each on cache lines of its own, as the two sides write to them all the time.
@@ -178,6 +180,26 @@ impl<M: Memory> Producer<M> {
     }
 }
 
+/// Most bytes of a ring that are copied out together: what is larger comes by itself.
+const MOST_IN_HEAP: u64 = 8 << 10;
+
+/// Packets that have been copied out of a ring together.
+#[derive(Debug, Default)]
+pub(crate) struct Heap {
+    bytes: Vec<u8>,
+    packets: Vec<Range<usize>>,
+}
+
+impl Heap {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.packets.is_empty()
+    }
+
+    pub(crate) fn packets(&self) -> impl Iterator<Item = &[u8]> {
+        self.packets.iter().map(|packet| &self.bytes[packet.clone()])
+    }
+}
+
 /// The reading end. One thread at a time.
 #[derive(Debug)]
 pub(crate) struct Consumer<M> {
@@ -215,32 +237,57 @@ impl<M: Memory> Consumer<M> {
 
     /// Appends the packet at the front to `out`. Whether there was one. A writer who waits for room is woken.
     pub(crate) fn pop(&mut self, out: &mut Vec<u8>) -> Result<bool, Broken> {
-        let popped = self.pop_quietly(out)?;
-        if popped {
-            self.tell_of_room();
-        }
-        Ok(popped)
-    }
-
-    /// [`pop`](Self::pop) for whoever takes several, and tells of the room behind the last.
-    pub(crate) fn pop_quietly(&mut self, out: &mut Vec<u8>) -> Result<bool, Broken> {
         if !self.has_some()? {
             return Ok(false);
         }
-        let head = self.memory.word(self.head & (self.memory.size() - 1));
-        let length = head & u64::from(u32::MAX);
-        let bytes = footprint(length as usize);
-        if head & !u64::from(u32::MAX) != mark(self.head) || bytes > self.tail - self.head {
-            return Err(Broken("what should be a packet is none"));
-        }
+        let length = self.length(0, self.memory.word(self.head & (self.memory.size() - 1)))?;
         self.get(self.head + HEADER, length, out);
-        self.head += bytes;
-        self.memory.words().head.0.store(self.head, Ordering::Release);
+        self.leave_behind(footprint(length as usize));
         Ok(true)
     }
 
-    /// Wakes a writer who waits for room.
-    pub(crate) fn tell_of_room(&self) {
+    /// Copies packets from the front out together: as many as lie within [`MOST_IN_HEAP`] bytes, up to one that is not `wanted`.
+    pub(crate) fn pop_heap(&mut self, heap: &mut Heap, wanted: impl Fn(&[u8]) -> bool) -> Result<(), Broken> {
+        heap.bytes.clear();
+        heap.packets.clear();
+        if !self.has_some()? {
+            return Ok(());
+        }
+        self.get(self.head, (self.tail - self.head).min(MOST_IN_HEAP), &mut heap.bytes);
+        let mut at = 0;
+        while let Some((head, rest)) = heap.bytes.get(at..).and_then(|rest| rest.split_first_chunk()) {
+            let length = match self.length(at as u64, u64::from_le_bytes(*head)) {
+                Ok(length) => length as usize,
+                // It will be found again when it is the first.
+                Err(broken) if at == 0 => return Err(broken),
+                Err(_) => break,
+            };
+            if !rest.get(..length).is_some_and(&wanted) {
+                break;
+            }
+            let start = at + HEADER as usize;
+            heap.packets.push(start..start + length);
+            at += footprint(length) as usize;
+        }
+        if at > 0 {
+            self.leave_behind(at as u64);
+        }
+        Ok(())
+    }
+
+    /// The length of a packet that begins so far behind the front, by its header.
+    fn length(&self, behind: u64, header: u64) -> Result<u64, Broken> {
+        let (position, length) = (self.head + behind, header & u64::from(u32::MAX));
+        if header & !u64::from(u32::MAX) != mark(position) || footprint(length as usize) > self.tail - position {
+            return Err(Broken("what should be a packet is none"));
+        }
+        Ok(length)
+    }
+
+    /// So much has been copied out. A writer who waits for room is woken.
+    fn leave_behind(&mut self, bytes: u64) {
+        self.head += bytes;
+        self.memory.words().head.0.store(self.head, Ordering::Release);
         fence(Ordering::SeqCst);
         let room = &self.memory.words().room.0;
         if room.load(Ordering::Relaxed) != AWAKE {

@@ -14,7 +14,7 @@ use taskloom_core::{
 use crate::{capture::Place, entry, message::Message};
 
 /// Changes with every change of this module.
-pub(crate) const PROTOCOL: u32 = 5;
+pub(crate) const PROTOCOL: u32 = 6;
 
 /// How a worker introduces itself, or its parent.
 #[derive(Debug, Serialize, Deserialize)]
@@ -222,6 +222,7 @@ const END: u8 = 2;
 const RARE: u8 = 3;
 const NEXT: u8 = 4;
 const WELL: u8 = 5;
+const ON: u8 = 6;
 
 /// Writes records.
 #[derive(Debug)]
@@ -229,16 +230,22 @@ pub(crate) struct Records {
     payload: Payload,
     /// What has been written is that this item is done, and well.
     only: Option<(u64, u32)>,
+    /// The item that was said last to begin: whoever reads it knows which is done next.
+    begun: Option<(u64, u32)>,
+    /// What has been written is short, and begins here.
+    start: usize,
 }
 
 /// Where the end of an item has how long it took, and the extent of its result, which follows.
 const TOOK_AT: usize = 1 + 8 + 4;
 const EXTENT_AT: usize = TOOK_AT + 8;
 const RESULT_AT: usize = EXTENT_AT + 12;
+/// Where it begins if it is short: only its kind and how long it took, in 32 bits, stand before the result.
+const SHORT_AT: usize = RESULT_AT - 5;
 
 impl Default for Records {
     fn default() -> Self {
-        Self { payload: Payload::with_bodies(), only: None }
+        Self { payload: Payload::with_bodies(), only: None, begun: None, start: 0 }
     }
 }
 
@@ -249,27 +256,39 @@ impl Records {
 
     /// All of them, if they have no bodies.
     pub(crate) fn plain(&self) -> Option<&[u8]> {
-        self.payload.plain()
+        self.payload.plain().map(|bytes| &bytes[self.start..])
     }
 
     /// Forgets them; room for as many stays, unless they were many.
     pub(crate) fn clear(&mut self) {
         const KEPT: usize = 64 << 10;
         if self.payload.bytes_mut().capacity() > KEPT {
-            *self = Self::default();
+            *self = Self { begun: self.begun, ..Self::default() };
         }
-        self.only = None;
+        (self.only, self.start) = (None, 0);
         self.payload.truncate(Extent::default());
     }
 
     pub(crate) fn take(&mut self) -> Message {
-        std::mem::take(self).payload.into()
+        let this = std::mem::replace(self, Self { begun: self.begun, ..Self::default() });
+        let mut message = Message::from(this.payload);
+        message.bytes.drain(..this.start);
+        message
     }
 
     pub(crate) fn started(&mut self, token: u64, item: u32) {
-        if self.only.take().is_some_and(|(last, end)| (last, end.checked_add(1)) == (token, Some(item))) {
+        let before = self.begun.replace((token, item));
+        let only = self.only.take();
+        if only.is_some_and(|(last, end)| (last, end.checked_add(1)) == (token, Some(item))) {
             // "This is done" and "that begins" are one record: it differs in its kind.
-            self.payload.bytes_mut()[0] = NEXT;
+            let bytes = self.payload.bytes_mut();
+            bytes[0] = NEXT;
+            // Which these are is known to whoever has read what came before.
+            if only == before && bytes[TOOK_AT + 4..][..4] == [0; 4] {
+                bytes.copy_within(TOOK_AT..TOOK_AT + 4, SHORT_AT + 1);
+                bytes[SHORT_AT] = ON;
+                self.start = SHORT_AT;
+            }
             return;
         }
         self.head(STARTED, token);
@@ -357,6 +376,7 @@ impl<'a> Record<'a> {
                 Ok(Self::Run(Run { token, first, outputs: vec![output], took }))
             }
             END => Ok(Self::End { token: number(bytes)? }),
+            ON => Err(CodecFault::new("a short record is a message of its own")),
             RARE => Postcard::split(bytes).map(|rare| Self::Rare(Box::new(rare))),
             other => Err(CodecFault::new(format_args!("no record begins with {other}"))),
         }
@@ -370,26 +390,51 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Reads a whole message. Its bodies go into the records.
+    /// Reads a whole message that is understood by itself. Its bodies go into the records.
     pub(crate) fn read_all(bytes: &'a [u8], bodies: Vec<Blob>) -> Result<Vec<Self>, CodecFault> {
         let mut records = Vec::new();
-        Self::read_into(bytes, bodies, &mut records)?;
+        Story::default().read_into(bytes, bodies, &mut records)?;
         Ok(records)
     }
+}
 
-    /// Appends the records of a whole message; none, if one of them is wrong.
-    pub(crate) fn read_into(bytes: &'a [u8], bodies: Vec<Blob>, records: &mut Vec<Self>) -> Result<(), CodecFault> {
-        if let (Some(Self::Run(run)), Some((&NEXT, mut rest))) = (records.last_mut(), bytes.split_first())
-            && let Ok((token, item, took, output)) = next(&mut rest)
-            && rest.is_empty()
-            && run.extend(token, item, took, output)
-        {
-            return Ok(());
+/// What a worker has said so far, as far as it is needed to understand what it says next.
+#[derive(Debug, Default)]
+pub(crate) struct Story {
+    /// The item that began last.
+    begun: Option<(u64, u32)>,
+}
+
+impl Story {
+    /// Appends the records of the next message, whole; none, if one of them is wrong. Its bodies go into the records.
+    pub(crate) fn read_into<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        bodies: Vec<Blob>,
+        records: &mut Vec<Record<'a>>,
+    ) -> Result<(), CodecFault> {
+        match bytes.split_first() {
+            Some((&ON, mut rest)) if bodies.is_empty() => {
+                let (token, item) =
+                    self.begun.ok_or_else(|| CodecFault::new("nothing has begun that could be done"))?;
+                let took = Duration::from_nanos(u32::from_le_bytes(array(&mut rest)?).into());
+                self.goes_on(token, item, took, rest, records);
+                return Ok(());
+            }
+            Some((&NEXT, mut rest)) if bodies.is_empty() => {
+                if let Ok((token, item, took, output)) = next(&mut rest)
+                    && rest.is_empty()
+                {
+                    self.goes_on(token, item, took, output, records);
+                    return Ok(());
+                }
+            }
+            _ => {}
         }
         let before = records.len();
         let mut from = Encoded::new(bytes, bodies);
         while !from.is_empty() {
-            match Self::read(&mut from) {
+            match Record::read(&mut from) {
                 Ok(record) => records.push(record),
                 Err(fault) => {
                     records.truncate(before);
@@ -397,7 +442,25 @@ impl<'a> Record<'a> {
                 }
             }
         }
+        for record in &records[before..] {
+            match record {
+                &Record::Started { token, item } => self.begun = Some((token, item)),
+                Record::Run(run) => self.begun = Some((run.token, run.next())),
+                _ => {}
+            }
+        }
         Ok(())
+    }
+
+    /// This item is done and well, and the next one has begun.
+    fn goes_on<'a>(&mut self, token: u64, item: u32, took: Duration, output: &'a [u8], records: &mut Vec<Record<'a>>) {
+        self.begun = Some((token, item.saturating_add(1)));
+        if let Some(Record::Run(run)) = records.last_mut()
+            && run.extend(token, item, took, output)
+        {
+            return;
+        }
+        records.push(Record::Run(Run { token, first: item, outputs: vec![output], took }));
     }
 }
 
@@ -472,20 +535,28 @@ mod tests {
     #[test]
     fn what_ends_and_what_begins_behind_it_go_together() {
         for size in [0, 1, 100, 10_000] {
-            let mut records = Records::default();
+            let (mut records, mut story) = (Records::default(), Story::default());
             for round in 0..3 {
+                // The last one has run for longer than a short record has room for.
+                let took = Duration::from_micros(if round < 2 { 5 } else { 5_000_000 });
                 records.done(9, round, |out| {
                     out.bytes_mut().extend(vec![7; size]);
-                    (Ok(()), None, Duration::from_micros(5))
+                    (Ok(()), None, took)
                 });
                 records.started(9, round + 1);
-                assert!(records.plain().unwrap().len() == size + RESULT_AT, "{records:?}");
                 let bytes = records.plain().unwrap().to_vec();
-                let read = Record::read_all(&bytes, Vec::new()).unwrap();
-                let [Record::Run(Run { token: 9, first, took, outputs })] = &read[..] else { panic!("{read:?}") };
-                assert_eq!((*first, took.as_micros(), &outputs[..]), (round, 5, &[&vec![7; size][..]][..]));
-                for cut in 1..bytes.len() {
-                    assert!(Record::read_all(&bytes[..cut], Vec::new()).is_err());
+                let is_short = round == 1;
+                assert_eq!(bytes.len(), size + if is_short { RESULT_AT - SHORT_AT } else { RESULT_AT }, "{records:?}");
+                let mut read = Vec::new();
+                story.read_into(&bytes, Vec::new(), &mut read).unwrap();
+                let [Record::Run(Run { token: 9, first, took: told, outputs })] = &read[..] else { panic!("{read:?}") };
+                assert_eq!((*first, *told, &outputs[..]), (round, took, &[&vec![7; size][..]][..]));
+                // A short one says nothing to whoever does not know what came before, nor beside others.
+                assert_eq!(Record::read_all(&bytes, Vec::new()).is_err(), is_short);
+                let beside = [&[END], &[0; 8][..], &bytes].concat();
+                assert_eq!(story.read_into(&beside, Vec::new(), &mut Vec::new()).is_err(), is_short);
+                for cut in 1..if is_short { RESULT_AT - SHORT_AT } else { bytes.len() } {
+                    assert!(story.read_into(&bytes[..cut], Vec::new(), &mut Vec::new()).is_err());
                 }
                 records.clear();
             }
@@ -500,6 +571,30 @@ mod tests {
         records.end(9);
         records.started(10, 0);
         assert_eq!(Record::read_all(records.plain().unwrap(), Vec::new()).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn items_in_a_row_are_one_run_however_their_records_are_written() {
+        let (mut records, mut messages) = (Records::default(), Vec::new());
+        records.started(4, 0);
+        messages.push(records.take());
+        for item in 0..10 {
+            records.done(4, item, |out| {
+                out.bytes_mut().push(item as u8);
+                (Ok(()), None, Duration::from_nanos(100))
+            });
+            records.started(4, item + 1);
+            messages.push(records.take());
+        }
+        let (mut story, mut read) = (Story::default(), Vec::new());
+        for message in &messages {
+            story.read_into(&message.bytes, Vec::new(), &mut read).unwrap();
+        }
+        let [Record::Started { token: 4, item: 0 }, Record::Run(run)] = &read[..] else { panic!("{read:?}") };
+        assert_eq!((run.token, run.first, run.next(), run.took), (4, 0, 10, Duration::from_micros(1)));
+        assert!(run.outputs.iter().zip(0..).all(|(output, item)| *output == [item]));
+        // Of which all but the first were short.
+        assert!(messages[1..].iter().all(|message| message.bytes.len() == RESULT_AT - SHORT_AT + 1));
     }
 
     #[test]

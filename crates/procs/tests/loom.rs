@@ -42,7 +42,7 @@ use loom::{
     sync::{Arc, Mutex},
     thread,
 };
-use ring::{Consumer, EAGER, LAZY, Memory, Producer, Words, sleep};
+use ring::{Consumer, EAGER, Heap, LAZY, Memory, Producer, Words, sleep};
 
 /// Two packets of a byte.
 const SIZE: usize = 32;
@@ -149,6 +149,25 @@ fn who_rests_lightly_hears_of_what_is_urgent() {
         });
         assert_eq!(receive(&mut consumer, LAZY), 1);
         assert_eq!(receive(&mut consumer, LAZY), 2);
+        writer.join().unwrap();
+    });
+}
+
+/// A third packet finds no room before some have been taken, together or one by one.
+#[test]
+fn packets_that_are_taken_together_are_whole_and_in_order() {
+    check(|| {
+        let (mut producer, mut consumer) = ring();
+        let writer = thread::spawn(move || (1..=3).for_each(|byte| send(&mut producer, byte, true)));
+        let (mut heap, mut heard) = (Heap::default(), Vec::new());
+        while heard.len() < 3 {
+            consumer.pop_heap(&mut heap, |packet| packet != [9]).unwrap();
+            heard.extend(heap.packets().flatten());
+            if heap.is_empty() && consumer.set_bell(EAGER).unwrap() {
+                sleep(consumer.memory().words(), EAGER, None);
+            }
+        }
+        assert_eq!(heard, [1, 2, 3]);
         writer.join().unwrap();
     });
 }

@@ -14,6 +14,7 @@ pub(crate) mod process;
 pub(crate) mod shared;
 pub(crate) mod signals;
 pub(crate) mod socket;
+pub(crate) mod ticks;
 
 use std::{
     fs::File,

@@ -11,7 +11,8 @@ use super::{NAP, Reader, Up};
 use crate::{
     backend::Shared,
     line::{Exit, Line},
-    ring::{EAGER, LAZY},
+    ring::{EAGER, Heap, LAZY},
+    wire::Story,
 };
 
 /// A worker that is heard: by its reader's thread, or, over the fast lane, by whoever waits for a task and has nothing
@@ -25,21 +26,28 @@ pub(super) struct Ears {
     pub(super) up: Up,
     /// The job that the worker is at.
     pub(super) current: Option<(u64, Job)>,
+    pub(super) story: Story,
     /// The task that runs.
     pub(super) task: Option<u64>,
     /// The item that ran when the worker said what no worker says, and what that was.
     pub(super) culprit: Option<((u64, u32), String)>,
     /// Nothing more will come: its rings cannot be read any more, or its channel has ended.
     pub(super) deaf: bool,
-    /// Messages that have been received and not heard, and where each ends.
-    pub(super) messages: Vec<u8>,
-    pub(super) ends: Vec<usize>,
+    /// Messages that are received together.
+    pub(super) heap: Heap,
 }
 
 impl Hearing {
     pub(super) fn new(line: Arc<Line>, up: Up) -> Self {
-        let ears =
-            Ears { up, current: None, task: None, culprit: None, deaf: false, messages: Vec::new(), ends: Vec::new() };
+        let ears = Ears {
+            up,
+            current: None,
+            story: Story::default(),
+            task: None,
+            culprit: None,
+            deaf: false,
+            heap: Heap::default(),
+        };
         Self { line, ears: Mutex::new(ears) }
     }
 

@@ -26,7 +26,7 @@ struct State {
     last: Option<(u64, u32)>,
     /// Whether it may still be running.
     is_running: bool,
-    /// Its run; for the next item, if nobody else has it by then.
+    /// Its run; for the next item too, if no task has kept it.
     run: Option<Arc<Run>>,
     /// Nothing begins here any more: the process is about to be killed.
     condemned: bool,
@@ -34,16 +34,20 @@ struct State {
     recalled: BTreeMap<u64, u32>,
 }
 
-/// One run of an item, as its context sees it.
+/// What comes of a claim.
+pub(super) enum Claim {
+    /// The item was recalled.
+    Gone,
+    /// It may be run, as part of the same run as the one before.
+    Same,
+    /// It may be run, with this.
+    Anew(Arc<Run>),
+}
+
+/// One run of an item, or of several of which no task keeps anything, as its context sees it.
 pub(super) struct Run {
     up: Arc<Up>,
     cancelled: AtomicBool,
-}
-
-impl Run {
-    fn new(up: Arc<Up>) -> Arc<Self> {
-        Arc::new(Self { up, cancelled: AtomicBool::new(false) })
-    }
 }
 
 impl Link for Run {
@@ -57,6 +61,11 @@ impl Link for Run {
 }
 
 impl State {
+    fn begin_run(&mut self, up: &Arc<Up>) -> Arc<Run> {
+        let run = Arc::new(Run { up: up.clone(), cancelled: AtomicBool::new(false) });
+        self.run.insert(run).clone()
+    }
+
     fn recall(&mut self, token: u64, from: u32) -> u32 {
         let from = match self.last {
             // All of it went through here before this token's successor did.
@@ -71,8 +80,8 @@ impl State {
 }
 
 impl Gate {
-    /// The run of this item, if the runner may start it: nobody can recall it any more. The one claimed before is done.
-    pub(super) fn claim(&self, token: u64, item: u32, up: &Arc<Up>) -> Option<Arc<Run>> {
+    /// Whether the runner may start this item: nobody can recall it any more then. The one claimed before is done.
+    pub(super) fn claim(&self, token: u64, item: u32, up: &Arc<Up>) -> Claim {
         let mut state = self.lock();
         while state.condemned {
             drop(state);
@@ -84,17 +93,24 @@ impl Gate {
         }
         if state.recalled.get(&token).is_some_and(|&from| item >= from) {
             state.is_running = false;
-            return None;
+            return Claim::Gone;
         }
         state.last = Some((token, item));
         state.is_running = true;
         match &state.run {
-            // Whoever might clone it now would have it already: nobody else has.
-            Some(run) if Arc::strong_count(run) == 1 => run.cancelled.store(false, Ordering::Relaxed),
+            // Here and with the runner. Whoever might clone it now would have it already.
+            Some(run) if Arc::strong_count(run) <= 2 => {
+                run.cancelled.store(false, Ordering::Relaxed);
+                Claim::Same
+            }
             // A task has kept a token of the last one.
-            _ => state.run = Some(Run::new(up.clone())),
+            _ => Claim::Anew(state.begin_run(up)),
         }
-        state.run.clone()
+    }
+
+    /// What the runner begins with.
+    pub(super) fn first_run(&self, up: &Arc<Up>) -> Arc<Run> {
+        self.lock().begin_run(up)
     }
 
     /// The item claimed last is done, and none follows for now.

@@ -11,6 +11,7 @@
 mod capture;
 mod control;
 mod gate;
+mod laps;
 mod logger;
 mod runner;
 mod thrift;

@@ -7,15 +7,22 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use taskloom_core::{
     Encoded, Panic,
-    backend_api::{Batch, Worker},
+    backend_api::{Batch, Stint, Worker},
 };
 
-use super::{Down, EXIT_PROTOCOL, Up, capture::Capture, gate::Gate, give_up, thrift::Thrift};
+use super::{
+    Down, EXIT_PROTOCOL, Up,
+    capture::Capture,
+    gate::{Claim, Gate},
+    give_up,
+    laps::Laps,
+    thrift::Thrift,
+};
 use crate::{
     chaos::{self, Point},
     os, share,
@@ -49,7 +56,8 @@ pub(super) fn run(
     let at = Rc::new(At { up: up.clone(), item: Cell::default(), capture: capture.map(RefCell::new) });
     // It is the only runner here.
     AT.with(|here| drop(here.set(at.clone())));
-    let mut runner = Runner { worker, gate, up, thrift, at, ended: Instant::now(), out };
+    let stint = Stint::new(worker, gate.first_run(&up));
+    let mut runner = Runner { stint, gate, up, thrift, at, laps: Laps::new(), out };
     loop {
         let up = &runner.up;
         let look = || {
@@ -94,13 +102,13 @@ fn read(mut frames: Encoded<'_>) -> VecDeque<Batch> {
 }
 
 struct Runner<'a> {
-    worker: Worker,
+    stint: Stint,
     gate: &'a Gate,
     up: Arc<Up>,
     thrift: Thrift,
     at: Rc<At>,
-    /// When the last item was done, or the message read: an item takes the time since then.
-    ended: Instant,
+    /// An item begins when the one before is done, or the message has been read.
+    laps: Laps,
     /// Records that the next message takes along: the end of an item goes with the start of the next.
     out: Records,
 }
@@ -108,7 +116,7 @@ struct Runner<'a> {
 impl Runner<'_> {
     fn work_off(&mut self, mut batches: VecDeque<Batch>, down: &mut Down) {
         chaos::at(Point::Read);
-        self.ended = Instant::now();
+        self.laps.begin();
         while let Some(mut batch) = batches.pop_front() {
             let token = batch.token();
             for item in 0..batch.len() {
@@ -129,7 +137,11 @@ impl Runner<'_> {
     /// Runs an item, unless it has been recalled.
     fn run_item(&mut self, batch: &mut Batch, item: u32, down: &Down) -> bool {
         let token = batch.token();
-        let Some(run) = self.gate.claim(token, item, &self.up) else { return false };
+        match self.gate.claim(token, item, &self.up) {
+            Claim::Gone => return false,
+            Claim::Same => {}
+            Claim::Anew(run) => self.stint.set_link(run),
+        }
         chaos::at(Point::Claimed);
         self.out.started(token, item);
         self.flush(false);
@@ -137,13 +149,12 @@ impl Runner<'_> {
         chaos::at(Point::Started);
         self.at.item.set(Some((token, item)));
         self.at.capture.iter().for_each(|capture| capture.borrow_mut().begin());
-        let Self { worker, up, at, ended, .. } = self;
-        let given = share::given(batch.bodies(item));
+        let Self { stint, up, at, laps, .. } = self;
+        let given = if batch.is_plain(item) { Vec::new() } else { share::given(batch.bodies(item)) };
         self.out.done(token, item, |out| {
             let first = out.extent().bodies;
-            let (outcome, mut metrics) = batch.run(item, worker, run, out);
-            let now = Instant::now();
-            let took = now - std::mem::replace(ended, now);
+            let (outcome, mut metrics) = batch.run(item, stint, out);
+            let took = laps.end();
             out.exchange(first, |body| share::returned(body, &given));
             if up.is_copy() {
                 // The end of the body is the end of the copy: the task's outcome is the original's.
@@ -174,10 +185,10 @@ impl Runner<'_> {
     /// Ends in good order: what the initialiser made is dropped, and what libraries do at the exit is done.
     fn leave(&mut self) -> ! {
         chaos::at(Point::Leave);
-        let nobody = Worker::new(0, 0, 0);
-        let worker = std::mem::replace(&mut self.worker, nobody);
+        let nobody = Stint::new(Worker::new(0, 0, 0), self.gate.first_run(&self.up));
+        let stint = std::mem::replace(&mut self.stint, nobody);
         // A drop that panics says so itself.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(worker)));
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(stint)));
         std::process::exit(0)
     }
 }
