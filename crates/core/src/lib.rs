@@ -89,7 +89,7 @@ pub mod backend_api {
         frame::{Batch, Stint},
         hub::{Hub, LogRecord},
         panic::last_words,
-        park::hold_wakers,
+        park::{hold_wakers, wake_held},
         settings::{Readers, Settings},
         spin::Spin,
         worker::{Init, OnBlock, Worker},

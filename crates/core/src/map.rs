@@ -27,6 +27,7 @@ use crate::{
     park,
     pool::{Packer, View},
     task::{IntoTask, OutputOf, Task, TaskOf},
+    waiters::Waiter,
     work::{Take, Work},
 };
 
@@ -95,7 +96,7 @@ pub(crate) struct Inbox(Mutex<Arrived>);
 struct Arrived {
     /// Chunk and item.
     items: VecDeque<(u64, u32)>,
-    waiting: Option<Waker>,
+    waiting: Option<Waiter>,
 }
 
 impl Inbox {
@@ -108,8 +109,8 @@ impl Inbox {
         inbox.items.extend(items.iter().map(|&item| (chunk, item)));
         let waiting = inbox.waiting.take();
         drop(inbox);
-        if let Some(waker) = waiting {
-            park::wake(waker, Waker::wake);
+        if let Some(waiter) = waiting {
+            park::wake(waiter, Waker::wake);
         }
     }
 
@@ -117,7 +118,7 @@ impl Inbox {
         let mut inbox = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let next = inbox.items.pop_front();
         if next.is_none() && !waker.will_wake(Waker::noop()) {
-            inbox.waiting = Some(waker.clone());
+            inbox.waiting = Some(Waiter { waker: waker.clone(), is_ours: park::is_own(waker) });
         }
         next
     }

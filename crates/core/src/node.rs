@@ -236,8 +236,8 @@ impl<T: Task, S: Items<T>> Node<T, S> {
 
     /// Tells those who wait that these items have come to their end.
     fn tell(&self, waiters: Waiters, ended: &[u32]) {
-        for waker in waiters {
-            park::wake(waker, |waker| self.wake(waker));
+        for waiter in waiters {
+            park::wake(waiter, |waker| self.wake(waker));
         }
         if let Some((inbox, chunk)) = &self.head.inbox {
             inbox.push_all(*chunk, ended);
@@ -622,7 +622,7 @@ impl<T: Task, S: Items<T>> Work for Node<T, S> {
         let mut cell = self.lock();
         let done = cell.items.as_ref()[item as usize].stage.is_over();
         if !done && !waker.will_wake(Waker::noop()) {
-            cell.waiters.add(waker);
+            cell.waiters.add(waker, park::is_own(waker));
         }
         done
     }

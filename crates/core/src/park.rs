@@ -8,7 +8,7 @@
 
 use std::{cell::RefCell, sync::Arc, task::Waker, time::Instant};
 
-use crate::{ambient, backend::Backend, error::TaskError, parker::Parker, spin::Spin, worker::Worker};
+use crate::{ambient, backend::Backend, error::TaskError, parker::Parker, spin::Spin, waiters::Waiter, worker::Worker};
 
 thread_local! {
     static SPIN: Spin = Spin::new();
@@ -61,10 +61,21 @@ thread_local! {
 
 /// Runs `f`, which brings many outcomes, and wakes those who wait for them afterwards: whoever is woken for the first of them
 /// would wait again for the second, and take the processor, or a lock, from whoever brings it.
+///
+/// Inside of another call of it those are woken when that one ends.
 pub fn hold_wakers(f: impl FnOnce()) {
+    if HELD.with_borrow(Option::is_some) {
+        return f();
+    }
     HELD.with_borrow_mut(|held| *held = Some(Vec::new()));
     f();
-    let held = HELD.with_borrow_mut(Option::take);
+    wake_held();
+    HELD.set(None);
+}
+
+/// Wakes those who have been [held](hold_wakers) so far, if this thread holds any: what is still to be brought may take a while.
+pub fn wake_held() {
+    let held = HELD.with_borrow_mut(|held| held.as_mut().map(std::mem::take));
     for waker in held.into_iter().flatten() {
         // Ours alone are held: no code of anybody else's runs.
         waker.wake();
@@ -72,8 +83,8 @@ pub fn hold_wakers(f: impl FnOnce()) {
 }
 
 /// Wakes a thread that waits here, now or when this thread has brought what else it has; or has `other` wake it.
-pub(crate) fn wake(waker: Waker, other: impl FnOnce(Waker)) {
-    if !is_ours(&waker) {
+pub(crate) fn wake(Waiter { waker, is_ours }: Waiter, other: impl FnOnce(Waker)) {
+    if !is_ours {
         return other(waker);
     }
     let now = HELD.with_borrow_mut(|held| match held {
@@ -88,9 +99,11 @@ pub(crate) fn wake(waker: Waker, other: impl FnOnce(Waker)) {
     }
 }
 
-/// Whether a waker is that of a thread that waits here: waking it runs no code of anybody else's.
-fn is_ours(waker: &Waker) -> bool {
-    PARKER.with(|(_, own)| std::ptr::eq(waker.vtable(), own.vtable()))
+/// Whether a waker is that of this thread, which waits here: waking it runs no code of anybody else's.
+///
+/// Asked by the thread itself, for only it can tell: a waker shows its functions, but the compiler may have made several copies of those.
+pub(crate) fn is_own(waker: &Waker) -> bool {
+    PARKER.with(|(_, own)| std::ptr::eq(waker.data(), own.data()))
 }
 
 /// While it lives another thread may take this worker's place, if this thread is one.
@@ -109,5 +122,53 @@ impl Lent {
 impl Drop for Lent {
     fn drop(&mut self) {
         self.0.iter().for_each(Worker::resume);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Count(AtomicU32);
+
+    impl std::task::Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_thread_that_waits_here_knows_its_own_waker_and_no_other() {
+        let own = PARKER.with(|(_, waker)| waker.clone());
+        assert!(is_own(&own) && is_own(&own.clone()));
+        assert!(!is_own(&Arc::<Count>::default().into()) && !is_own(Waker::noop()));
+        std::thread::spawn(move || assert!(!is_own(&own))).join().unwrap();
+    }
+
+    #[test]
+    fn threads_are_woken_when_everything_has_been_brought_and_others_at_once() {
+        let (parker, waker) = PARKER.with(Clone::clone);
+        parker.lower();
+        let other = Arc::new(Count::default());
+        let others = || Waiter { waker: other.clone().into(), is_ours: false };
+        hold_wakers(|| {
+            hold_wakers(|| wake(Waiter { is_ours: is_own(&waker), waker: waker.clone() }, |_| panic!("it is ours")));
+            assert!(!parker.is_woken(), "not before the outer one has ended");
+            wake(others(), Waker::wake);
+            assert_eq!(other.0.load(Ordering::Relaxed), 1);
+            wake_held();
+            assert!(parker.is_woken(), "it takes a while");
+            parker.lower();
+            wake(Waiter { is_ours: true, waker: waker.clone() }, |_| panic!("it is ours"));
+            assert!(!parker.is_woken(), "it is still held");
+        });
+        assert!(parker.is_woken());
+        parker.lower();
+        wake(Waiter { is_ours: true, waker }, |_| panic!("it is ours"));
+        assert!(parker.is_woken(), "at once, where nothing is held");
     }
 }

@@ -6,27 +6,36 @@
 
 use std::task::Waker;
 
+/// Somebody who waits.
+pub(crate) struct Waiter {
+    pub(crate) waker: Waker,
+    /// It is a thread of ours, see [`park`](crate::park): waking it runs nobody else's code.
+    pub(crate) is_ours: bool,
+}
+
 /// Wakers, each once.
 #[derive(Default)]
 pub(crate) struct Waiters {
-    first: Option<Waker>,
-    rest: Vec<Waker>,
+    first: Option<Waiter>,
+    rest: Vec<Waiter>,
 }
 
 impl Waiters {
-    pub(crate) fn add(&mut self, waker: &Waker) {
+    pub(crate) fn add(&mut self, waker: &Waker, is_ours: bool) {
+        if self.first.iter().chain(&self.rest).any(|known| known.waker.will_wake(waker)) {
+            return;
+        }
+        let waiter = Waiter { waker: waker.clone(), is_ours };
         match &self.first {
-            None => self.first = Some(waker.clone()),
-            Some(first) if first.will_wake(waker) => {}
-            Some(_) if self.rest.iter().any(|known| known.will_wake(waker)) => {}
-            Some(_) => self.rest.push(waker.clone()),
+            None => self.first = Some(waiter),
+            Some(_) => self.rest.push(waiter),
         }
     }
 }
 
 impl IntoIterator for Waiters {
-    type Item = Waker;
-    type IntoIter = std::iter::Chain<std::option::IntoIter<Waker>, std::vec::IntoIter<Waker>>;
+    type Item = Waiter;
+    type IntoIter = std::iter::Chain<std::option::IntoIter<Waiter>, std::vec::IntoIter<Waiter>>;
     fn into_iter(self) -> Self::IntoIter {
         self.first.into_iter().chain(self.rest)
     }

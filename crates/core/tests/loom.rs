@@ -87,13 +87,13 @@ impl Node {
         cell.0 = true;
         let waiters = std::mem::take(&mut cell.1);
         drop(cell);
-        waiters.into_iter().for_each(Waker::wake);
+        waiters.into_iter().for_each(|waiter| waiter.waker.wake());
     }
 
     fn poll(&self, waker: &Waker) -> bool {
         let mut cell = self.0.lock().unwrap();
         if !cell.0 {
-            cell.1.add(waker);
+            cell.1.add(waker, true);
         }
         cell.0
     }

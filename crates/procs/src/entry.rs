@@ -4,7 +4,10 @@ use std::{
     ffi::{OsStr, OsString},
     fs, io,
     os::{fd::AsFd, unix::fs::MetadataExt},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        LazyLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use taskloom_core::{Exhausted, Registry, StartError, TaskDef, TaskError};
@@ -200,12 +203,16 @@ pub(crate) fn family() -> Result<String, TaskError> {
 }
 
 /// Which executable this process runs: also true when the file has been replaced or deleted since.
-pub(crate) fn build_id() -> String {
-    let file = fs::metadata("/proc/self/exe").map_or_else(
-        |error| error.to_string(),
-        |file| format!("{}:{}, {} bytes, changed at {}", file.dev(), file.ino(), file.size(), file.mtime()),
-    );
-    format!("taskloom-procs {}, executable {file}", env!("CARGO_PKG_VERSION"))
+pub(crate) fn build_id() -> &'static str {
+    // A process runs one for all its life.
+    static ID: LazyLock<String> = LazyLock::new(|| {
+        let file = fs::metadata("/proc/self/exe").map_or_else(
+            |error| error.to_string(),
+            |file| format!("{}:{}, {} bytes, changed at {}", file.dev(), file.ino(), file.size(), file.mtime()),
+        );
+        format!("taskloom-procs {}, executable {file}", env!("CARGO_PKG_VERSION"))
+    });
+    &ID
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read},
+    io,
     os::{
         fd::{AsFd, AsRawFd, OwnedFd, RawFd},
         unix::process::CommandExt,
@@ -101,9 +101,20 @@ pub(crate) fn start_alone(shared: &Arc<Shared>) -> Result<Launched, TaskError> {
     let (token, mark) = random()?;
     let [here, there] =
         os::socket::pair().map_err(|error| StartError::new(format!("no channels can be made: {error}")))?;
+    let ([data, control], up) = both_ways(here);
+    let probe = share::is_unknown().then(Probe::new).and_then(Result::ok);
+    let parent = Greeting::of_this_program(String::new());
+    let terms = Terms { parent: Some(parent), ..terms(shared, (0, 0), probe.as_ref(), None) };
+    // It finds them when it has begun, and what follows them too. Before it is started: then this thread takes the processor
+    // from it, where the system has both on the same one.
+    if data.send(wire::encode(&Welcome::Terms(terms))).is_err() {
+        return Err(StartError::new("a worker process cannot be sent its terms").into());
+    }
     let ticket = Ticket { parent: std::process::id(), token, server: None };
     let vital = Born::new(shared, (0, 0), &ticket, mark, Some(there))?.raise();
-    let hearing = reader::begin(shared, send_off(shared, &vital, here));
+    vital.listen(&[up.fd()], None);
+    let line = Arc::new(Line::new(vital.clone(), Down::Once(data, probe), control));
+    let hearing = reader::begin(shared, Started { line, up: Up::Plain(up) });
     Ok(Launched { vital, server: None, ears: Ears::Lent(hearing) })
 }
 
@@ -210,34 +221,18 @@ fn command(
 
 /// Two words that nobody else has.
 fn random() -> Result<(String, String), StartError> {
-    let mut bytes = [[0; 16]; 2];
-    File::open("/dev/urandom")
-        .and_then(|mut file| file.read_exact(bytes.as_flattened_mut()))
-        .map_err(|error| StartError::new(format!("/dev/urandom cannot be read: {error}")))?;
-    let [one, other] = bytes.map(|bytes| format!("{:032x}", u128::from_ne_bytes(bytes)));
-    Ok((one, other))
-}
-
-/// Gives a worker its terms, which it finds when it has begun; what follows them it finds too.
-fn send_off(shared: &Shared, vital: &Arc<Vital>, socket: OwnedFd) -> Started {
-    let ([data, control], up) = both_ways(socket);
-    vital.listen(&[up.fd()], None);
-    let probe = share::is_unknown().then(Probe::new).and_then(Result::ok);
-    let parent = Greeting::of_this_program(String::new());
-    let terms = Terms { parent: Some(parent), ..terms(shared, vital, probe.as_ref(), None) };
-    // If it cannot be sent, the worker is gone: its end comes by another way.
-    let _ = data.send(wire::encode(&Welcome::Terms(terms)));
-    let line = Arc::new(Line::new(vital.clone(), Down::Once(data, probe), control));
-    Started { line, up: Up::Plain(up) }
+    let word = || os::process::random().map(|bytes| format!("{:032x}", u128::from_ne_bytes(bytes)));
+    let words = word().and_then(|one| Ok((one, word()?)));
+    words.map_err(|error| StartError::new(format!("the system gives no random bytes: {error}")))
 }
 
 /// What the worker has to know.
-fn terms(shared: &Shared, vital: &Vital, probe: Option<&Probe>, rings: Option<&File>) -> Terms {
+fn terms(shared: &Shared, (worker, slot): (u32, u32), probe: Option<&Probe>, rings: Option<&File>) -> Terms {
     let settings = shared.hub.settings();
     Terms {
         pool: shared.hub.id(),
-        worker: vital.worker,
-        slot: vital.slot,
+        worker,
+        slot,
         log_level: log::max_level() as usize,
         umask: shared.config.umask,
         watched: settings.memory_limit.is_some(),
@@ -270,7 +265,7 @@ fn take_in(shared: &Shared, vital: &Arc<Vital>, server: Server, token: &str) -> 
     let rings = rings(shared);
     // Its descriptor is open until the worker is ready. If there is none now, there is none for blobs. Who has rings knows.
     let probe = rings.is_none().then(Probe::new).and_then(Result::ok);
-    let terms = terms(shared, vital, probe.as_ref(), rings.as_ref().map(|(_, file)| file));
+    let terms = terms(shared, (vital.worker, vital.slot), probe.as_ref(), rings.as_ref().map(|(_, file)| file));
     // If it cannot be sent, the worker is gone: the next lines say so.
     let _ = data.send(wire::encode(&Welcome::Terms(terms)));
     // Until then the ends are open: a number that was closed is somebody else's.

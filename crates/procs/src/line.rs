@@ -200,11 +200,10 @@ impl Vital {
     /// still read; then its streams end, also if a grandchild holds the channels open.
     pub(crate) fn bury(&self, oom_kills: &mut OomKills) -> bool {
         let Doing::Ended(status) = self.child.doing() else { return false };
-        let cpu = self.child.cpu_time();
         let mut state = self.lock();
         // Before reaping: until then the number of the group cannot mean another one.
         self.child.signal_group(libc::SIGKILL);
-        self.child.reap();
+        let cpu = self.child.reap();
         let verdict = match status {
             None => "its status was taken by somebody else".into(),
             // A verdict is about our kill, not about an end that came before it.

@@ -91,8 +91,11 @@ pub(crate) fn begin(shared: &Arc<Shared>, Started { line, up }: Started) -> Arc<
     books.lanes.touch(vital.slot as usize).occupy(hearing.line.clone());
     drop(books);
     shared.hub.emit(|| Event::worker_started(vital.worker, vital.pid()));
-    shared.announce();
-    shared.pump();
+    // Of a process for one task alone its only caller knows, who is here.
+    if !shared.config.one_shot {
+        shared.announce();
+        shared.pump();
+    }
     hearing
 }
 

@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use taskloom_core::backend_api::hold_wakers;
+
 /// How long a thread without work stays.
 const STAY: Duration = Duration::from_secs(1);
 
@@ -33,15 +35,18 @@ impl Done {
     }
 }
 
-/// Does `work` on another thread.
+/// Does `work` on another thread, which holds wakers: see [`hold_wakers`].
 ///
 /// # Errors
 /// If there is none, and none can be started.
 pub(crate) fn run(work: impl FnOnce() + Send + 'static) -> io::Result<Done> {
     let (end, done) = mpsc::channel::<()>();
     let mut work: Work = Box::new(move || {
-        work();
-        drop(end);
+        // Whoever waits for an outcome waits for the end of it all too, as a rule: it is woken once.
+        hold_wakers(|| {
+            work();
+            drop(end);
+        });
     });
     while let Some((_, thread)) = { idle().threads.pop() } {
         match thread.send(work) {

@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use taskloom_core::backend_api::wake_held;
+
 use crate::{
     backend::Shared,
     capture::Capture,
@@ -31,6 +33,9 @@ const MISSED: Duration = Duration::from_millis(500);
 
 /// How often the memory of running tasks is looked at, if it is limited; four times as often once one has half of what it may.
 const WEIGHING: Duration = Duration::from_millis(20);
+
+/// How long the outcome of a process's only task is held back for the end of the process.
+const ENDING: Duration = Duration::from_millis(1);
 
 /// How long a worker has to answer that it begins nothing any more.
 const CONDEMN_TIME: Duration = Duration::from_millis(20);
@@ -75,7 +80,13 @@ pub(crate) fn run(shared: &Arc<Shared>, tee: Tee, first: Option<Launched>) {
         supervisor.carry_out_kills();
         shared.let_go();
         supervisor.wait();
+        if shared.config.one_shot {
+            supervisor.wait_for_end();
+        }
         supervisor.bury();
+        if !supervisor.is_done() {
+            wake_held();
+        }
         supervisor.look_around();
         supervisor.readers.retain(|reader| !reader.is_finished());
     }
@@ -265,6 +276,18 @@ impl Supervisor<'_> {
         if weighs && self.weighed.elapsed() >= self.weighing {
             self.weighed = Instant::now();
             self.weigh();
+        }
+    }
+
+    /// If the only worker has been let go, as its task is over, it is about to end: waits for that, for a moment.
+    fn wait_for_end(&self) {
+        let is_leaving = self.shared.books().lanes.iter().all(|lane| lane.line().is_none());
+        if is_leaving {
+            let mut set = Set::default();
+            for charge in &self.charges {
+                set.add(charge.vital.child.fd());
+            }
+            set.wait(Some(ENDING));
         }
     }
 

@@ -32,7 +32,7 @@ impl Greeting {
     pub(crate) fn of_this_program(token: String) -> Self {
         Self {
             protocol: PROTOCOL,
-            build: entry::build_id(),
+            build: entry::build_id().to_owned(),
             digest: Registry::get().digest(),
             pid: std::process::id(),
             token,

@@ -50,46 +50,54 @@ impl Child {
 
     /// Looks without changing anything.
     pub(crate) fn doing(&self) -> Doing {
-        self.wait(libc::WEXITED | libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT)
+        self.wait(libc::WEXITED | libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT).0
     }
 
-    /// Removes the child from the system's table, once it has ended.
-    pub(crate) fn reap(&self) -> Doing {
-        self.wait(libc::WEXITED | libc::WNOHANG)
+    /// Removes the child from the system's table, once it has ended. Gives the CPU time that it has used, if that is known.
+    pub(crate) fn reap(&self) -> Option<Duration> {
+        let (doing, usage) = self.wait(libc::WEXITED | libc::WNOHANG);
+        matches!(doing, Doing::Ended(Some(_))).then_some(usage)
     }
 
-    /// The same, but waits for its end.
-    pub(crate) fn wait_and_reap(&self) -> Doing {
-        self.wait(libc::WEXITED)
+    /// Waits for its end, and removes it from the system's table.
+    pub(crate) fn wait_and_reap(&self) {
+        let _ = self.wait(libc::WEXITED);
     }
 
-    fn wait(&self, options: libc::c_int) -> Doing {
+    /// What it is doing, and if it has ended the CPU time that it has used, with that of children that it has reaped.
+    fn wait(&self, options: libc::c_int) -> (Doing, Duration) {
         // SAFETY: plain numbers, for which zeroes are values.
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-        let id = self.fd() as libc::id_t;
+        // SAFETY: as above.
+        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+        let fd = self.fd();
         loop {
-            // SAFETY: `info` is ours and outlives the call, which writes to it and nothing else.
-            match checked(unsafe { libc::waitid(libc::P_PIDFD, id, &raw mut info, options) }) {
+            // The system call itself: the C library's function has no place for what was used.
+            // SAFETY: `info` and `usage` are ours and outlive the call, which writes to them and nothing else.
+            let done =
+                unsafe { libc::syscall(libc::SYS_waitid, libc::P_PIDFD, fd, &raw mut info, options, &raw mut usage) };
+            match checked(done as libc::c_int) {
                 Ok(_) => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // Somebody waits for all children of this process, or it ignores SIGCHLD.
-                Err(_) => return Doing::Ended(None),
+                Err(_) => return (Doing::Ended(None), Duration::ZERO),
             }
         }
         // SAFETY: `waitid` fills in this field, or leaves the zero.
         let pid = unsafe { info.si_pid() };
         if pid == 0 {
-            return Doing::Running;
+            return (Doing::Running, Duration::ZERO);
         }
         // SAFETY: `waitid` has filled in this field.
         let status = unsafe { info.si_status() };
-        match info.si_code {
+        let doing = match info.si_code {
             libc::CLD_EXITED => Doing::Ended(Some(ExitStatus::from_raw((status & 0xff) << 8))),
             libc::CLD_KILLED => Doing::Ended(Some(ExitStatus::from_raw(status & 0x7f))),
             libc::CLD_DUMPED => Doing::Ended(Some(ExitStatus::from_raw((status & 0x7f) | 0x80))),
             libc::CLD_STOPPED | libc::CLD_TRAPPED => Doing::Stopped(status),
             _ => Doing::Running,
-        }
+        };
+        (doing, cpu_time(&usage))
     }
 
     /// Ends this process alone.
@@ -112,17 +120,6 @@ impl Child {
             unsafe { libc::kill(-(self.pid as libc::pid_t), signal) };
         }
     }
-
-    /// CPU time used so far; can be read until the child is reaped.
-    pub(crate) fn cpu_time(&self) -> Option<Duration> {
-        let text = super::read_proc(format!("/proc/{}/stat", self.pid)).ok()?;
-        // The name, in parentheses, may contain anything; utime and stime are fields 14 and 15.
-        let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
-        let ticks = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
-        // SAFETY: takes a number only.
-        let per_second = u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).ok().filter(|&n| n > 0)?;
-        Some(Duration::from_millis(ticks * 1000 / per_second))
-    }
 }
 
 /// CPU time of all children that this process has reaped, and of those that they had reaped. Whoever alone reaps, one by
@@ -132,9 +129,22 @@ pub fn cpu_time_of_reaped() -> Duration {
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     // SAFETY: `usage` is ours and outlives the call, which writes to it and nothing else.
     let done = checked(unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage) });
-    let time = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
     // It fails only for a wrong pointer or number.
-    done.map_or(Duration::ZERO, |_| time(usage.ru_utime) + time(usage.ru_stime))
+    done.map_or(Duration::ZERO, |_| cpu_time(&usage))
+}
+
+fn cpu_time(usage: &libc::rusage) -> Duration {
+    let time = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
+    time(usage.ru_utime) + time(usage.ru_stime)
+}
+
+/// Bytes that nobody can guess.
+pub(crate) fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    // SAFETY: the buffer is ours, as long as is said, and outlives the call.
+    let got = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), N, 0) };
+    // So few come whole, once there are any at all.
+    if got == N as isize { Ok(bytes) } else { Err(io::Error::last_os_error()) }
 }
 
 /// The mask of permissions that new files do not get.
