@@ -329,7 +329,7 @@ impl Shared {
         }
         message.exchange(0, |body| {
             line.settle_sharing(body);
-            share::stand_in(body)
+            share::stand_in(body, line.that_keeps())
         });
         // Before they are sent: the reader must know what it hears of.
         match line.keep(jobs) {

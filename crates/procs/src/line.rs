@@ -388,6 +388,19 @@ impl Line {
         }
     }
 
+    /// Tells the worker that a blob that it keeps, by its stand-in, is gone here. Waits for nobody: this is some drop of the program's.
+    pub(crate) fn forget(self: Arc<Self>, stand_in: Vec<u8>) {
+        if !self.is_closed() {
+            let line = self.clone();
+            self.send_patiently(move || line.order(&Control::Forget(stand_in.into())));
+        }
+    }
+
+    /// Itself, if the worker keeps blobs for the tasks that come next.
+    pub(crate) fn that_keeps(self: &Arc<Self>) -> Option<&Arc<Self>> {
+        (!self.is_alone()).then_some(self)
+    }
+
     /// Sends an order; small, and always read soon.
     pub(crate) fn order(&self, order: &Control) {
         let _ = self.control.send(wire::encode(order));
@@ -413,6 +426,11 @@ impl Line {
     /// Lets the writer end. Its thread is to be joined when the worker is dead.
     pub(crate) fn end_writer(&self) -> Option<JoinHandle<()>> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner).take().map(|writer| writer.thread)
+    }
+
+    /// Whether the worker is dead, and its jobs have been settled.
+    fn is_closed(&self) -> bool {
+        self.jobs().closed
     }
 
     /// Keeps jobs that are about to be sent. Gives them back if the worker has died.

@@ -9,21 +9,29 @@
 //! body, so that it is told from one. The parent keeps the memory as long as the blob, and a task's arguments keep the
 //! blob until the task is over. It takes nothing from a worker but the name of a blob that it has given to it.
 //!
+//! To find and to map memory takes ten times as long as to pass a small task on. So a worker keeps what it has mapped, and
+//! gives the same blob to the next task that it comes with, until the parent says that the blob is gone there.
+//!
 //! Whatever fails on the parent's side (no descriptor, no memory, no `/proc` for workers) costs a copy and nothing else.
 
 use std::{
+    collections::VecDeque,
     io,
     sync::{
-        LazyLock,
+        Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
 use taskloom_core::Blob;
 
-use crate::os::{
-    self,
-    shared::{self, MOST_STRIPES, Mapped, Place, Sealed, Stripe},
+use crate::{
+    line::Line,
+    os::{
+        self,
+        forked::Original,
+        shared::{self, MOST_STRIPES, Mapped, Place, Sealed, Stripe},
+    },
 };
 
 /// From so many bytes on a blob has memory of its own.
@@ -48,10 +56,40 @@ const DESCRIPTORS_IN: u64 = 4;
 
 /// The memory of a blob, within the budget.
 struct Share {
-    memory: Sealed,
-    _budget: Budget,
+    memory: Sealed<Budget>,
+    /// Workers that have been given it, and keep it.
+    kept: Mutex<Vec<Weak<Line>>>,
+    original: Original,
 }
 
+impl Share {
+    fn made_of(bytes: &[u8]) -> Option<Self> {
+        let budget = Budget::take(bytes.len())?;
+        let memory = Sealed::filled(bytes, budget).ok()?;
+        Some(Self { memory, kept: Mutex::default(), original: Original::new().ok()? })
+    }
+
+    fn is_kept_by(&self, line: &Arc<Line>) {
+        // Nothing panics while it holds this lock.
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if !kept.iter().any(|known| std::ptr::eq(known.as_ptr(), &raw const **line)) {
+            kept.retain(|known| known.strong_count() > 0);
+            kept.push(Arc::downgrade(line));
+        }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        // Workers are none of a forked copy's.
+        if self.original.is_here() {
+            let kept = std::mem::take(self.kept.get_mut().unwrap_or_else(PoisonError::into_inner));
+            kept.iter().filter_map(Weak::upgrade).for_each(|line| line.forget(write(self.memory.place()).to_vec()));
+        }
+    }
+}
+
+#[derive(Debug)]
 struct Budget {
     bytes: u64,
     descriptors: u64,
@@ -85,15 +123,15 @@ pub(crate) fn cost(body: &Blob) -> usize {
     }
 }
 
-/// The stand-in for a body, if it is not to be copied to a worker.
-pub(crate) fn stand_in(body: &Blob) -> Option<Blob> {
+/// The stand-in for a body, if it is not to be copied to a worker; which perhaps keeps what it is given.
+pub(crate) fn stand_in(body: &Blob, keeps: Option<&Arc<Line>>) -> Option<Blob> {
     if !is_passed(body) {
         return None;
     }
-    let share = body.make_once(|bytes| {
-        let budget = Budget::take(bytes.len())?;
-        Sealed::filled(bytes).map(|memory| Share { memory, _budget: budget }).ok()
-    })?;
+    let share = body.make_once(Share::made_of)?;
+    if let Some(line) = keeps {
+        share.is_kept_by(line);
+    }
     Some(write(share.memory.place()))
 }
 
@@ -101,12 +139,47 @@ pub(crate) fn is_passed(body: &Blob) -> bool {
     body.is_shared() && body.len() >= LEAST && !IMPOSSIBLE.load(Ordering::Relaxed)
 }
 
+/// In a worker: what it has mapped and keeps, the newest last.
+static KEPT: Mutex<VecDeque<Blob>> = Mutex::new(VecDeque::new());
+
+/// Most blobs that a worker keeps: each takes a few mappings, of which a process has some ten thousand.
+const MOST_KEPT: usize = 64;
+
+fn kept() -> MutexGuard<'static, VecDeque<Blob>> {
+    // Nothing panics while it holds this lock.
+    KEPT.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn lies_at(blob: &Blob, place: &Place) -> bool {
+    blob.memory::<Mapped>().is_some_and(|memory| memory.place() == place)
+}
+
 /// In a worker: the blob for a stand-in, or for what cannot be found an error for whoever reads it.
 pub(crate) fn found(body: &Blob) -> Option<Blob> {
-    read(body, parent()).map(|place| match Mapped::at(place) {
+    let place = read(body, parent())?;
+    let mut kept = kept();
+    if let Some(same) = kept.iter().find(|blob| lies_at(blob, &place)) {
+        return Some(same.clone());
+    }
+    let found = match Mapped::at(place) {
         Ok(memory) => Blob::over(memory),
-        Err(error) => Blob::unavailable(format!("its shared memory cannot be used: {error}")),
-    })
+        Err(error) => return Some(Blob::unavailable(format!("its shared memory cannot be used: {error}"))),
+    };
+    let oldest = if kept.len() == MOST_KEPT { kept.pop_front() } else { None };
+    kept.push_back(found.clone());
+    drop(kept);
+    // It is unmapped without the lock.
+    drop(oldest);
+    Some(found)
+}
+
+/// In a worker: the parent has no use for this blob any more. Tasks that still have it keep it.
+pub(crate) fn forget(stand_in: Vec<u8>) {
+    let Some(place) = read(&stand_in.into(), parent()) else { return };
+    let mut kept = kept();
+    let gone = kept.iter().position(|blob| lies_at(blob, &place)).and_then(|at| kept.remove(at));
+    drop(kept);
+    drop(gone);
 }
 
 fn parent() -> u32 {
@@ -156,7 +229,7 @@ pub(crate) struct Probe(Sealed);
 
 impl Probe {
     pub(crate) fn new() -> io::Result<Self> {
-        Sealed::filled(b"?").map(Self)
+        Sealed::filled(b"?", ()).map(Self)
     }
 
     pub(crate) fn numbers(&self) -> [u64; 2] {
@@ -203,10 +276,10 @@ mod tests {
     fn a_stand_in_means_one_blob_and_nobody_elses() {
         let [one, other] = [blob(1, LEAST), blob(2, LEAST)];
         assert_eq!(cost(&one), LEAST, "it has yet to be written");
-        let mark = stand_in(&one).unwrap();
+        let mark = stand_in(&one, None).unwrap();
         assert_eq!((mark.len(), cost(&one)), (STAND_IN, STAND_IN));
-        assert_eq!(stand_in(&one).unwrap(), mark, "it is written once");
-        stand_in(&other).unwrap();
+        assert_eq!(stand_in(&one, None).unwrap(), mark, "it is written once");
+        stand_in(&other, None).unwrap();
         let given = [blob(3, 10), other.clone(), one.clone()];
         assert_eq!(same(&mark, given.iter()).unwrap().as_ptr(), one.as_ptr());
 
@@ -222,16 +295,16 @@ mod tests {
         }
 
         // Too small, and no blob's.
-        assert!(stand_in(&blob(1, LEAST - 1)).is_none());
+        assert!(stand_in(&blob(1, LEAST - 1), None).is_none());
         assert!(found(&blob(7, STAND_IN)).unwrap().is_empty(), "there is no such memory");
 
         is_impossible("for a test");
-        assert_eq!((stand_in(&one), cost(&one)), (None, LEAST));
+        assert_eq!((stand_in(&one, None), cost(&one)), (None, LEAST));
     }
 
     #[test]
     fn a_worker_finds_out_whether_it_can_be_given_memory() {
-        let sealed = Sealed::filled(b"?").unwrap();
+        let sealed = Sealed::filled(b"?", ()).unwrap();
         let place = sealed.place().clone();
         // This process's parent has no such memory.
         assert!(probe([place.stripes[0].fd.into(), place.stripes[0].inode]).is_some());

@@ -103,6 +103,8 @@ pub(crate) enum Control {
     Condemn { token: u64, item: u32 },
     /// So many log records have been delivered.
     LogCredit(u32),
+    /// The blob that has this stand-in is gone.
+    Forget(ByteBuf),
 }
 
 /// What comes up, apart from the two records that every task has.

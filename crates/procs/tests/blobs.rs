@@ -34,9 +34,22 @@ fn open() -> usize {
     descriptors().iter().filter(|name| name.contains("taskloom-blob")).count()
 }
 
+/// Mappings and descriptors of blobs' memory that a process has.
+fn held_by(process: u32) -> (usize, usize) {
+    let maps = fs::read_to_string(format!("/proc/{process}/maps")).unwrap();
+    let files = fs::read_dir(format!("/proc/{process}/fd")).unwrap().flatten();
+    let is_blobs = |file: fs::DirEntry| {
+        fs::read_link(file.path()).is_ok_and(|name| name.to_string_lossy().contains("taskloom-blob"))
+    };
+    (
+        maps.lines().filter(|line| line.contains("taskloom-blob")).count(),
+        files.map(is_blobs).filter(|is_blobs| *is_blobs).count(),
+    )
+}
+
 /// Mappings of blobs' memory that this process has.
 fn mapped() -> usize {
-    fs::read_to_string("/proc/self/maps").unwrap().lines().filter(|line| line.contains("taskloom-blob")).count()
+    held_by(std::process::id()).0
 }
 
 fn sum(bytes: &[u8]) -> u64 {
@@ -52,6 +65,12 @@ fn looked_at(blob: Blob) -> (u64, usize, usize) {
 #[task]
 fn held() -> (usize, usize) {
     (mapped(), open())
+}
+
+/// Where it lies there.
+#[task]
+fn lies(blob: Blob) -> usize {
+    blob.as_ptr() as usize
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -93,6 +112,31 @@ fn deeper(blob: Blob) -> Result<(u64, Blob), taskloom_core::TaskError> {
 }
 
 #[test]
+fn what_is_passed_on_again_lies_where_it_lay() {
+    let _alone = alone();
+    within(60, || {
+        let pool = workers(1);
+        let place = |blob: &Blob| pool.submit(lies::task(blob.clone())).unwrap().join().unwrap();
+        let (one, other) = (blob(1, 3 * MIB), blob(2, 20 * MIB));
+        let places = [place(&one), place(&other)];
+        assert_ne!(places[0], places[1]);
+        for _ in 0..3 {
+            assert_eq!([place(&one), place(&other)], places);
+        }
+        // More than a worker keeps: the oldest is mapped anew, and all are what they were.
+        let many: Vec<_> = (0..70).map(|n| blob(n, MIB)).collect();
+        for blob in many.iter().chain([&one, &other]) {
+            let (sum_there, ..) = pool.submit(looked_at::task(blob.clone())).unwrap().join().unwrap();
+            assert_eq!(sum_there, sum(blob));
+        }
+        let kept = pool.submit(held::task()).unwrap().join().unwrap().0;
+        assert!((64..75).contains(&kept), "{kept} mappings");
+        drop((one, other, many));
+        eventually("all are forgotten", || pool.submit(held::task()).unwrap().join().unwrap() == (0, 0));
+    });
+}
+
+#[test]
 fn a_blob_is_filled_once_and_freed_with_its_last_holder() {
     let _alone = alone();
     within(60, || {
@@ -108,10 +152,13 @@ fn a_blob_is_filled_once_and_freed_with_its_last_holder() {
             }
             assert_eq!((open(), mapped()), (1, 0));
         }
-        assert_eq!(pool.submit(held::task()).unwrap().join().unwrap(), (0, 0));
+        // Whoever was given it keeps it for the next task, until it is gone here.
+        let held = || pool.backend().pids().into_iter().map(held_by).collect::<Vec<_>>();
+        assert!(held().contains(&(1, 0)) && held().iter().all(|held| [(0, 0), (1, 0)].contains(held)), "{:?}", held());
         drop(blob);
         // The last task's own clone goes when its outcome has been stored.
         eventually("its memory is freed", || open() == 0);
+        eventually("by the workers too", || held() == [(0, 0); 2]);
     });
 }
 
@@ -128,9 +175,9 @@ fn a_large_blob_is_in_one_piece_for_whoever_looks_and_freed_too() {
             let several = thread::available_parallelism().is_ok_and(|cores| cores.get() > 1);
             assert_eq!((found, mappings == open(), mappings > 1, files), (expected, true, several, 0));
         }
-        assert_eq!(pool.submit(held::task()).unwrap().join().unwrap(), (0, 0));
         drop(blob);
         eventually("its memory is freed", || open() == 0);
+        eventually("by the worker too", || pool.submit(held::task()).unwrap().join().unwrap() == (0, 0));
     });
 }
 

@@ -16,7 +16,7 @@ use std::{
     thread,
 };
 
-use super::{checked, files, signals};
+use super::{checked, files, processor, signals};
 
 const SEALS: libc::c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE | libc::F_SEAL_SEAL;
 
@@ -52,16 +52,17 @@ fn stripe(bytes: usize) -> usize {
     bytes.div_ceil(processors).next_multiple_of(STRIPE).max(STRIPE)
 }
 
-/// Memory that was filled here.
+/// Memory that was filled here, and what is to be dropped when it has been freed.
 #[derive(Debug)]
-pub(crate) struct Sealed {
+pub(crate) struct Sealed<W: Send + 'static = ()> {
     files: Vec<File>,
     place: Place,
+    with: Option<W>,
 }
 
-impl Sealed {
+impl<W: Send + 'static> Sealed<W> {
     /// Copies the bytes. No process can change them from then on.
-    pub(crate) fn filled(bytes: &[u8]) -> io::Result<Self> {
+    pub(crate) fn filled(bytes: &[u8], with: W) -> io::Result<Self> {
         let parts: Vec<&[u8]> =
             if bytes.is_empty() { vec![bytes] } else { bytes.chunks(stripe(bytes.len())).collect() };
         let files =
@@ -76,7 +77,7 @@ impl Sealed {
             Ok(Stripe { fd: file.as_raw_fd() as u32, inode: found.ino(), length: found.len() })
         };
         let stripes = files.iter().map(stripe).collect::<io::Result<_>>()?;
-        Ok(Self { place: Place { pid: std::process::id(), stripes }, files })
+        Ok(Self { place: Place { pid: std::process::id(), stripes }, files, with: Some(with) })
     }
 
     pub(crate) fn place(&self) -> &Place {
@@ -84,9 +85,23 @@ impl Sealed {
     }
 }
 
-impl Drop for Sealed {
+impl<W: Send + 'static> Drop for Sealed<W> {
+    /// Frees it. What is long takes the kernel milliseconds: whoever drops it does not wait for that, if another thread can be had.
     fn drop(&mut self) {
-        at_once(std::mem::take(&mut self.files), drop);
+        let (files, with) = (std::mem::take(&mut self.files), self.with.take());
+        let is_long = files.len() > 1;
+        let here = processor::current();
+        let free = move || {
+            signals::block_all();
+            processor::leave(here);
+            drop(files);
+            drop(with);
+        };
+        // Without it they go with the closure, here and now.
+        if is_long {
+            let _ = thread::Builder::new().name("taskloom-blob".to_owned()).spawn(free);
+            processor::make_way();
+        }
     }
 }
 
@@ -101,15 +116,18 @@ fn at_once<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec
             done.lock().unwrap_or_else(PoisonError::into_inner).push(result);
         }
     };
+    let here = processor::current();
     thread::scope(|scope| {
         for _ in 0..others {
             let help = || {
                 signals::block_all();
+                processor::leave(here);
                 run();
             };
             // Without it all takes longer, and nothing else.
             let _ = thread::Builder::new().name("taskloom-blob".to_owned()).spawn_scoped(scope, help);
         }
+        processor::make_way();
         run();
     });
     done.into_inner().unwrap_or_else(PoisonError::into_inner)
@@ -211,6 +229,8 @@ impl Drop for Mapped {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
     use crate::os;
 
@@ -229,13 +249,18 @@ mod tests {
     fn memory_is_found_as_it_was_filled() {
         for length in [1, 100_000, STRIPE, STRIPE + 1, 3 * STRIPE, 3 * STRIPE + 7, 9 * STRIPE - 1] {
             let bytes: Vec<u8> = (0..length as u32).map(|n| (n >> 8 ^ n) as u8).collect();
-            let sealed = Sealed::filled(&bytes).unwrap();
+            let sealed = Sealed::filled(&bytes, ()).unwrap();
             let place = sealed.place().clone();
             assert_eq!(place.stripes.len(), stripes(length));
             let mapped = Mapped::at(place.clone()).unwrap();
             assert!(mapped.as_ref() == bytes && *mapped.place() == place);
-            // It outlives its descriptors.
+            // It outlives its descriptors, which are closed soon.
             drop(sealed);
+            let start = Instant::now();
+            while Mapped::at(place.clone()).is_ok() {
+                assert!(start.elapsed() < Duration::from_secs(20), "it is never freed");
+                thread::sleep(Duration::from_millis(1));
+            }
             assert!(mapped.as_ref() == bytes);
             refused(place);
         }
@@ -243,7 +268,7 @@ mod tests {
 
     #[test]
     fn what_is_not_what_was_promised_is_refused() {
-        let sealed = Sealed::filled(&[7; 5000]).unwrap();
+        let sealed = Sealed::filled(&[7; 5000], ()).unwrap();
         let place = sealed.place();
         assert!(refused(other(place, |stripe| stripe.inode += 1)).contains("not there any more"));
         assert!(refused(other(place, |stripe| stripe.length = 4999)).contains("not there any more"));
@@ -253,7 +278,7 @@ mod tests {
         // The second would begin in the middle of a page.
         let twice = vec![place.stripes[0]; 2];
         assert!(refused(Place { stripes: twice, ..place.clone() }).contains("one piece"));
-        let empty = Sealed::filled(&[]).unwrap();
+        let empty = Sealed::filled(&[], ()).unwrap();
         assert!(refused(empty.place().clone()).contains("one piece"));
     }
 
@@ -273,7 +298,7 @@ mod tests {
 
     #[test]
     fn nobody_can_change_what_is_sealed() {
-        let sealed = Sealed::filled(&[7; 5000]).unwrap();
+        let sealed = Sealed::filled(&[7; 5000], ()).unwrap();
         let place = sealed.place();
         let path = format!("/proc/self/fd/{}", place.stripes[0].fd);
         let mut again = File::options().write(true).open(path).unwrap();

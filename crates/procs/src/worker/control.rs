@@ -3,7 +3,7 @@
 use super::{Up, gate::Gate, logger};
 use crate::{
     chaos::{self, Point},
-    os,
+    os, share,
     transport::{Received, Receiver},
     wire::{self, Control, Rare},
 };
@@ -20,6 +20,7 @@ pub(super) fn run(control: &Receiver, gate: &Gate, up: &Up) -> ! {
                 Ok(Control::Cancel { token, item }) => gate.cancel(token, item),
                 Ok(Control::Condemn { token, item }) => gate.condemn(token, item, || up.rare(&Rare::Condemned)),
                 Ok(Control::LogCredit(count)) => logger::credit(count),
+                Ok(Control::Forget(stand_in)) => share::forget(stand_in.into_vec()),
                 // The parent is the same program: this cannot be.
                 Err(_) => os::process::kill_own_group(),
             },
