@@ -159,10 +159,10 @@ fn packets_that_are_taken_together_are_whole_and_in_order() {
     check(|| {
         let (mut producer, mut consumer) = ring();
         let writer = thread::spawn(move || (1..=3).for_each(|byte| send(&mut producer, byte, true)));
-        let (mut heap, mut heard) = (Heap::default(), Vec::new());
+        let (mut heap, mut heard) = (Heap::default(), Vec::<u8>::new());
         while heard.len() < 3 {
             consumer.pop_heap(&mut heap, |packet| packet != [9]).unwrap();
-            heard.extend(heap.packets().flatten());
+            heard.extend(heap.packets().flatten().copied());
             if heap.is_empty() && consumer.set_bell(EAGER).unwrap() {
                 sleep(consumer.memory().words(), EAGER, None);
             }
