@@ -52,7 +52,8 @@ fn hand_over() -> Vec<u8> {
 /// Values of one size as arguments and as results. Making them is not counted, on either side.
 pub(crate) fn large(plan: &Plan) -> Result<Vec<Row>> {
     const SIZE: usize = 64 << 20;
-    let times = plan.tasks(20);
+    // Not much fewer in quick runs: the first of them takes pages that nobody has had for a while, which is another matter.
+    let times = plan.tasks(20).max(4);
     let (rounds, unit) = (plan.rounds(), Unit::Bytes(SIZE));
     let pool = procs::pool().workers(1).build()?;
     let channels = Channels::start(SIZE)?;

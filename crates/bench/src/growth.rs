@@ -6,6 +6,7 @@ use taskloom::{Pool, procs, threads};
 use crate::{
     Plan,
     compare::{Bound, Contender, Row, Unit, in_turn},
+    heap::Kept,
     tasks::{map, submit_and_join},
 };
 
@@ -13,6 +14,7 @@ use crate::{
 const A_ROUND: usize = 200_000;
 
 pub(crate) fn growth(plan: &Plan) -> Result<Vec<Row>> {
+    let _kept = Kept::new();
     let mut rows = Vec::new();
     // A task of a pool of processes takes longer: fewer of them say as much.
     let (threads, procs) = (plan.tasks(A_ROUND * 5), plan.tasks(A_ROUND));

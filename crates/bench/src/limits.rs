@@ -1,6 +1,4 @@
 //! What nothing between two processes can beat: one word of shared memory, and both sides spin.
-//!
-//! The only unsafe code of this package.
 
 use std::{
     fs::File,

@@ -16,6 +16,8 @@ mod compare;
 mod counter;
 mod faults;
 mod growth;
+#[allow(unsafe_code, reason = "the allocator's settings")]
+mod heap;
 mod idle;
 #[allow(unsafe_code, reason = "shared memory")]
 mod limits;

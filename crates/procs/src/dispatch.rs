@@ -17,7 +17,7 @@ use taskloom_core::{Job, Settings, TaskError};
 
 use self::lanes::{Lanes, Touched};
 use crate::{
-    lane::{Duty, Flight, Lane, Running},
+    lane::{Flight, Lane, Running},
     line::{Line, Verdict},
     share,
     transport::PART,
@@ -221,17 +221,25 @@ impl Books {
         (!jobs.is_empty() || !over.is_empty()).then_some(Load { line, jobs, bytes, over })
     }
 
-    /// Whether quick tasks keep so many workers awake as there are processors: by those they are done soonest. Who is at a task
+    /// Whether quick tasks keep so many workers awake as there are processors: by those they are done soonest. The very shortest
+    /// take as long to be handed out as to be done: for that they leave a processor. Who is at a task
     /// that takes longer than was thought does not count.
     fn is_saturated(&self) -> bool {
         let working = self.lanes.working();
-        if working.len() < *CORES {
+        let least = CORES.saturating_sub(1).max(1);
+        if working.len() < least {
             return false;
         }
         let now = Instant::now();
         let is_late = |running: Running| now.saturating_duration_since(running.since) > LOOK_AGAIN;
-        let is_quick = |duty: &Duty| duty.is_quick() && !duty.running.is_some_and(is_late);
-        working.iter().filter(|&&at| is_quick(&self.lanes[at].duty)).count() >= *CORES
+        let in_time = |at: &&usize| !self.lanes[**at].duty.running.is_some_and(is_late);
+        let in_time = working.iter().filter(in_time);
+        let (mut quick, mut shortest) = (0, 0);
+        for at in in_time {
+            quick += usize::from(self.lanes[*at].duty.is_quick());
+            shortest += usize::from(self.lanes[*at].duty.is_shortest());
+        }
+        quick >= *CORES || shortest >= least
     }
 
     fn look_again_soon(&mut self) {

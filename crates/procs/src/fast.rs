@@ -430,6 +430,33 @@ mod tests {
     }
 
     #[test]
+    fn small_messages_come_together_and_large_ones_between_them() {
+        let ((sender, ..), (mut receiver, ..)) = pair();
+        let sizes = [1, 0, 30, 2 * PART, 7, 9000, 5, 5, PART, 3];
+        let sent = thread::spawn(move || {
+            for round in 0..200 {
+                sizes.iter().for_each(|&size| sender.send(&vec![round; size], &[], true).unwrap());
+            }
+        });
+        let (mut heap, mut heard, mut together) = (Heap::default(), Vec::new(), 0);
+        while heard.len() < 200 * sizes.len() {
+            receiver.receive_heap(&mut heap).unwrap();
+            heard.extend(small_messages(&heap).map(<[u8]>::to_vec));
+            together += usize::from(small_messages(&heap).count() > 1);
+            let mut small = Vec::new();
+            match receiver.try_receive(&mut small).unwrap() {
+                Came::Nothing => {}
+                Came::Small => heard.push(small),
+                Came::Large(message) => heard.push(message.bytes),
+            }
+        }
+        let expected = (0..200).flat_map(|round| sizes.map(|size| vec![round; size]));
+        assert!(heard.into_iter().eq(expected));
+        assert!(together > 0, "never");
+        sent.join().unwrap();
+    }
+
+    #[test]
     fn the_end_comes_behind_what_has_arrived_and_wakes_who_waits() {
         let ((sender, mut receiver, fate), (_, up, _)) = pair();
         up.send(b"last words", &[], true).unwrap();
@@ -478,8 +505,10 @@ mod tests {
         up.garble(&[0xa5; 3000], false);
         assert!(!up.is_intact());
         assert_eq!(up.send(b"behind it", &[], true), Err(Gone));
-        assert!(matches!(receiver.try_receive(&mut small), Ok(Came::Small)));
-        assert_eq!(small, b"true");
+        let mut heap = Heap::default();
+        receiver.receive_heap(&mut heap).unwrap();
+        assert_eq!(small_messages(&heap).collect::<Vec<_>>(), [b"true"]);
+        assert!(matches!(receiver.receive_heap(&mut heap), Err(Trouble::Broken(_))) && heap.is_empty());
         assert!(matches!(receiver.try_receive(&mut small), Err(Trouble::Broken(_))));
         assert_eq!(fate.begun(), Some((7, 3)));
     }
@@ -520,8 +549,12 @@ mod tests {
                 let value = if random() % 2 == 0 { random() % 4096 } else { random().wrapping_mul(random()) };
                 fate.mapping.write(place as usize, &value.to_le_bytes());
             }
-            let mut small = Vec::new();
+            let (mut small, mut heap) = (Vec::new(), Heap::default());
             for _ in 0..20 {
+                if receiver.receive_heap(&mut heap).is_err() {
+                    break;
+                }
+                small_messages(&heap).for_each(|message| assert!(message.len() < RING));
                 if matches!(receiver.try_receive(&mut small), Err(_) | Ok(Came::Nothing)) {
                     break;
                 }

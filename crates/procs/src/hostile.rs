@@ -450,6 +450,40 @@ fn what_begins_before_it_is_known_to_have_left_is_shared_all_the_same() {
     evened_out_by_the_sender(happens, "it could overtake the job", (0, 2));
 }
 
+/// One worker is at the first of a thousand items that take so long each, since then; another is idle. Whether that gets half of them.
+fn is_shared_with_the_idle(pace: f64, since: Instant) -> bool {
+    let (game, handle) = with_one_task();
+    let mut books = game.shared.books();
+    let line = books.lanes[0].line().unwrap().clone();
+    books.lanes.grow(2);
+    books.lanes.touch(1).stage = Stage::Ready(line);
+    let before = std::mem::take(&mut books.lanes.touch(0).duty);
+    let mut lane = books.lanes.touch(0);
+    lane.duty.flights.push(Flight::new(0, 1000, 1001));
+    lane.duty.flights.iter_mut().for_each(|flight| flight.sent = true);
+    lane.duty.flights.begin(0, 0).unwrap();
+    lane.duty.running = Some(Running { token: 0, item: 0, since });
+    lane.duty.pace = Some(pace);
+    drop(lane);
+    let orders = books.rebalance();
+    books.lanes.touch(0).duty = before;
+    *books.lanes.touch(1) = Lane::default();
+    drop(books);
+    game.end(vec![handle]);
+    !orders.is_empty()
+}
+
+#[test]
+fn the_shortest_tasks_leave_a_processor_to_whoever_hands_them_out() {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let now = || Instant::now() + Duration::from_secs(60);
+    assert_eq!(is_shared_with_the_idle(1e-6, now()), cores > 2, "one is enough where two can run");
+    assert_eq!(is_shared_with_the_idle(20e-6, now()), cores > 1);
+    assert!(is_shared_with_the_idle(60e-6, now()), "these are worth waking somebody");
+    let long_ago = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
+    assert!(is_shared_with_the_idle(1e-6, long_ago), "it was thought quicker than it is");
+}
+
 #[test]
 fn what_is_said_again_and_again_is_heard_once() {
     let (game, handle) = with_one_task();

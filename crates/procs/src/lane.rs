@@ -252,6 +252,12 @@ impl Duty {
         (self.unread.len(), self.unread_bytes)
     }
 
+    /// Whether its tasks take no longer than handing them out does.
+    pub(crate) fn is_shortest(&self) -> bool {
+        const SHORTEST: f64 = 2e-6;
+        self.pace.is_some_and(|pace| pace < SHORTEST)
+    }
+
     /// Whether its tasks are so short that several of them are done before another worker is awake.
     pub(crate) fn is_quick(&self) -> bool {
         self.pace.is_some_and(|pace| pace < QUICK)
