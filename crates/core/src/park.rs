@@ -67,10 +67,17 @@ pub fn hold_wakers(f: impl FnOnce()) {
     if HELD.with_borrow(Option::is_some) {
         return f();
     }
-    HELD.with_borrow_mut(|held| *held = Some(Vec::new()));
+    /// Also if something panics: else this thread would keep wake-ups for good.
+    struct Release;
+    impl Drop for Release {
+        fn drop(&mut self) {
+            wake_held();
+            HELD.set(None);
+        }
+    }
+    HELD.set(Some(Vec::new()));
+    let _release = Release;
     f();
-    wake_held();
-    HELD.set(None);
 }
 
 /// Wakes those who have been [held](hold_wakers) so far, if this thread holds any: what is still to be brought may take a while.

@@ -158,9 +158,11 @@ impl Books {
         let most = self.lanes.most_tasks();
         let (resting, working) = (self.lanes.idle().len(), self.lanes.working().len());
         let idle = self.lanes.hungry().first().copied();
-        let hungry = self.lanes.working().iter().copied().filter(|&at| self.lanes[at].room(most) > 0);
-        let busy = hungry.min_by_key(|&at| self.lanes[at].duty.waiting());
         let stay = idle.is_some() && self.is_saturated();
+        // Behind somebody who is late nothing is put while another is idle.
+        let late = |at: usize| stay && self.is_late(at);
+        let hungry = self.lanes.working().iter().copied().filter(|&at| self.lanes[at].room(most) > 0 && !late(at));
+        let busy = hungry.min_by_key(|&at| self.lanes[at].duty.waiting());
         if stay {
             self.look_again_soon();
         }
@@ -215,6 +217,7 @@ impl Books {
         }
         if let Some((first, _)) = jobs.first() {
             duty.sending = true;
+            duty.given_at = Some(Instant::now());
             duty.idle_since = None;
             duty.will_read(*first, bytes);
         }
@@ -230,16 +233,17 @@ impl Books {
         if working.len() < least {
             return false;
         }
-        let now = Instant::now();
-        let is_late = |running: Running| now.saturating_duration_since(running.since) > LOOK_AGAIN;
-        let in_time = |at: &&usize| !self.lanes[**at].duty.running.is_some_and(is_late);
-        let in_time = working.iter().filter(in_time);
         let (mut quick, mut shortest) = (0, 0);
-        for at in in_time {
+        for at in working.iter().filter(|at| !self.is_late(**at)) {
             quick += usize::from(self.lanes[*at].duty.is_quick());
             shortest += usize::from(self.lanes[*at].duty.is_shortest());
         }
         quick >= *CORES || shortest >= least
+    }
+
+    /// Whether a worker has been at a task, or has not begun what it was given, for longer than quick tasks take.
+    fn is_late(&self, at: usize) -> bool {
+        self.lanes[at].duty.at_it_since().is_none_or(|since| since.elapsed() > LOOK_AGAIN)
     }
 
     fn look_again_soon(&mut self) {
@@ -278,21 +282,24 @@ impl Books {
         orders
     }
 
-    /// If a worker is idle and the queue empty: takes half of what waits inside another one back.
+    /// If a worker is idle and the queue empty: takes half of what waits inside another one back. If the queue is not, because its
+    /// tasks are too short to wake the idle one for: only from those who are late.
     pub(crate) fn rebalance(&mut self) -> Vec<Order> {
         let mut orders = Vec::new();
-        if !self.queue.is_empty() || !self.is_open() || self.lanes.hungry().len() <= self.lanes.recalled() {
+        if !self.is_open() || self.lanes.hungry().len() <= self.lanes.recalled() {
             return orders;
         }
+        let only_late = !self.queue.is_empty();
         let saturated = self.is_saturated();
         for _ in self.lanes.recalled()..self.lanes.hungry().len() {
-            let victims = self.lanes.working().iter().copied().filter(|&at| self.lanes[at].duty.recalling == 0);
-            let behind = |at: &usize| self.lanes[*at].duty.behind();
-            let Some(victim) = victims.max_by_key(behind).filter(|at| behind(at) > 0) else { break };
+            let behind = |at: usize| self.lanes[at].duty.behind();
+            let victims = self.lanes.working().iter().copied();
+            let victims = victims.filter(|&at| self.lanes[at].duty.recalling == 0 && behind(at) > 0);
+            let victims = victims.map(|at| (self.is_late(at), behind(at), at)).filter(|(late, ..)| *late || !only_late);
+            let Some((late, _, victim)) = victims.max() else { break };
             let mut victim = self.lanes.touch(victim);
             // What is done before another worker is awake stays where it is; unless it was thought quicker than it is.
-            let since = victim.duty.running.map_or(Duration::ZERO, |running| running.since.elapsed());
-            if (saturated || victim.duty.backlog() < WORTH_A_MOVE) && since < LOOK_AGAIN {
+            if (saturated || victim.duty.backlog() < WORTH_A_MOVE) && !late {
                 drop(victim);
                 self.look_again_soon();
                 break;

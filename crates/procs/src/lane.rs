@@ -68,6 +68,8 @@ pub(crate) struct Duty {
     pub(crate) running: Option<Running>,
     /// Mean time of a task, in seconds, of late.
     pub(crate) pace: Option<f64>,
+    /// When it was given something last.
+    pub(crate) given_at: Option<Instant>,
     /// Tasks that it has begun.
     pub(crate) begun: u64,
     /// Bytes of memory that it held before the present task.
@@ -250,6 +252,11 @@ impl Duty {
     /// Messages on their way that have not been read, and their bytes.
     pub(crate) fn unread(&self) -> (usize, usize) {
         (self.unread.len(), self.unread_bytes)
+    }
+
+    /// Since when it has been at its task; or, if it has not said that it is at one, since it was given something.
+    pub(crate) fn at_it_since(&self) -> Option<Instant> {
+        self.running.map(|running| running.since).or(self.given_at)
     }
 
     /// Whether its tasks take no longer than handing them out does.

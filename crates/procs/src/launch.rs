@@ -72,7 +72,8 @@ pub(crate) enum Ears {
 /// # Errors
 /// If that is not possible here and now.
 pub(crate) fn start(shared: &Arc<Shared>, worker: u32, slot: u32) -> Result<Launched, TaskError> {
-    // First, because it says so if there are no descriptors: ipc-channel then speaks of a bad one.
+    // If there are no descriptors this says so, where ipc-channel speaks of a bad one.
+    drop(File::open("/dev/null").map_err(|error| cannot_start(&shared.config, &error))?);
     let (token, mark) = random()?;
     let server = Server::new()?;
     let name = server.name().to_owned();

@@ -18,7 +18,7 @@ use std::{
     collections::VecDeque,
     io,
     sync::{
-        Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -54,24 +54,35 @@ static DESCRIPTORS: AtomicU64 = AtomicU64::new(0);
 static MOST_BYTES: LazyLock<u64> = LazyLock::new(|| os::files::machine_memory() / 2);
 const DESCRIPTORS_IN: u64 = 4;
 
-/// The memory of a blob, within the budget.
+/// The memory of a blob.
 struct Share {
-    memory: Sealed<Budget>,
+    memory: Sealed<Arc<Known>>,
+    known: Arc<Known>,
+}
+
+/// Who knows of the memory. Dropped when it has been freed here.
+#[derive(Debug)]
+struct Known {
     /// Workers that have been given it, and keep it.
     kept: Mutex<Vec<Weak<Line>>>,
+    stand_in: OnceLock<Blob>,
     original: Original,
+    _budget: Budget,
 }
 
 impl Share {
     fn made_of(bytes: &[u8]) -> Option<Self> {
         let budget = Budget::take(bytes.len())?;
-        let memory = Sealed::filled(bytes, budget).ok()?;
-        Some(Self { memory, kept: Mutex::default(), original: Original::new().ok()? })
+        let (kept, stand_in) = (Mutex::default(), OnceLock::new());
+        let known = Arc::new(Known { kept, stand_in, original: Original::new().ok()?, _budget: budget });
+        let memory = Sealed::filled(bytes, known.clone()).ok()?;
+        known.stand_in.get_or_init(|| write(memory.place()));
+        Some(Self { memory, known })
     }
 
     fn is_kept_by(&self, line: &Arc<Line>) {
         // Nothing panics while it holds this lock.
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.known.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if !kept.iter().any(|known| std::ptr::eq(known.as_ptr(), &raw const **line)) {
             kept.retain(|known| known.strong_count() > 0);
             kept.push(Arc::downgrade(line));
@@ -79,12 +90,13 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for Known {
+    /// Whoever is told now cannot find the memory again, even if a message that speaks of it has not been read.
     fn drop(&mut self) {
+        let kept = std::mem::take(self.kept.get_mut().unwrap_or_else(PoisonError::into_inner));
         // Workers are none of a forked copy's.
-        if self.original.is_here() {
-            let kept = std::mem::take(self.kept.get_mut().unwrap_or_else(PoisonError::into_inner));
-            kept.iter().filter_map(Weak::upgrade).for_each(|line| line.forget(write(self.memory.place()).to_vec()));
+        if let Some(stand_in) = self.stand_in.get().filter(|_| self.original.is_here()) {
+            kept.iter().filter_map(Weak::upgrade).for_each(|line| line.forget(stand_in.to_vec()));
         }
     }
 }
@@ -132,52 +144,58 @@ pub(crate) fn stand_in(body: &Blob, keeps: Option<&Arc<Line>>) -> Option<Blob> {
     if let Some(line) = keeps {
         share.is_kept_by(line);
     }
-    Some(write(share.memory.place()))
+    share.known.stand_in.get().cloned()
 }
 
 pub(crate) fn is_passed(body: &Blob) -> bool {
     body.is_shared() && body.len() >= LEAST && !IMPOSSIBLE.load(Ordering::Relaxed)
 }
 
+/// Memory that several blobs lie in, one for each message that speaks of it.
+#[derive(Debug, Clone)]
+struct Held(Arc<Mapped>);
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        (*self.0).as_ref()
+    }
+}
+
 /// In a worker: what it has mapped and keeps, the newest last.
-static KEPT: Mutex<VecDeque<Blob>> = Mutex::new(VecDeque::new());
+static KEPT: Mutex<VecDeque<Held>> = Mutex::new(VecDeque::new());
 
 /// Most blobs that a worker keeps: each takes a few mappings, of which a process has some ten thousand.
 const MOST_KEPT: usize = 64;
 
-fn kept() -> MutexGuard<'static, VecDeque<Blob>> {
+fn kept() -> MutexGuard<'static, VecDeque<Held>> {
     // Nothing panics while it holds this lock.
     KEPT.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn lies_at(blob: &Blob, place: &Place) -> bool {
-    blob.memory::<Mapped>().is_some_and(|memory| memory.place() == place)
 }
 
 /// In a worker: the blob for a stand-in, or for what cannot be found an error for whoever reads it.
 pub(crate) fn found(body: &Blob) -> Option<Blob> {
     let place = read(body, parent())?;
     let mut kept = kept();
-    if let Some(same) = kept.iter().find(|blob| lies_at(blob, &place)) {
-        return Some(same.clone());
+    if let Some(same) = kept.iter().find(|held| *held.0.place() == place) {
+        return Some(Blob::over(same.clone()));
     }
-    let found = match Mapped::at(place) {
-        Ok(memory) => Blob::over(memory),
+    let held = match Mapped::at(place) {
+        Ok(memory) => Held(Arc::new(memory)),
         Err(error) => return Some(Blob::unavailable(format!("its shared memory cannot be used: {error}"))),
     };
     let oldest = if kept.len() == MOST_KEPT { kept.pop_front() } else { None };
-    kept.push_back(found.clone());
+    kept.push_back(held.clone());
     drop(kept);
     // It is unmapped without the lock.
     drop(oldest);
-    Some(found)
+    Some(Blob::over(held))
 }
 
 /// In a worker: the parent has no use for this blob any more. Tasks that still have it keep it.
 pub(crate) fn forget(stand_in: Vec<u8>) {
     let Some(place) = read(&stand_in.into(), parent()) else { return };
     let mut kept = kept();
-    let gone = kept.iter().position(|blob| lies_at(blob, &place)).and_then(|at| kept.remove(at));
+    let gone = kept.iter().position(|held| *held.0.place() == place).and_then(|at| kept.remove(at));
     drop(kept);
     drop(gone);
 }
@@ -188,12 +206,12 @@ fn parent() -> u32 {
 
 /// In a worker: which memory the arguments of a task are in.
 pub(crate) fn given<'b>(bodies: impl Iterator<Item = &'b Blob>) -> Vec<Place> {
-    bodies.filter_map(|body| body.memory::<Mapped>().map(|memory| memory.place().clone())).collect()
+    bodies.filter_map(|body| body.memory::<Held>().map(|held| held.0.place().clone())).collect()
 }
 
 /// In a worker: the stand-in for a result's body that is one of the arguments'.
 pub(crate) fn returned(body: &Blob, given: &[Place]) -> Option<Blob> {
-    let place = body.memory::<Mapped>()?.place();
+    let place = body.memory::<Held>()?.0.place();
     given.contains(place).then(|| write(place))
 }
 
@@ -288,7 +306,7 @@ mod tests {
             [(&mark, &given[..2]), (&blob(7, STAND_IN), &given[..]), (&blob(255, STAND_IN), &given[..])]
         {
             let found = same(mark, given.iter()).unwrap();
-            assert!(found.is_empty() && found.memory::<Mapped>().is_none(), "{found:?}");
+            assert!(found.is_empty() && found.memory::<Held>().is_none(), "{found:?}");
         }
         for length in [0, 16, 23, 25, 32, 1 << 15] {
             assert!(same(&blob(7, length), given.iter()).is_none(), "{length} bytes are a body");

@@ -164,6 +164,16 @@ impl Tee {
         self.look();
     }
 
+    /// Whether anything has come that may still have to be passed on.
+    pub(crate) fn has_more(&self) -> bool {
+        self.thread.is_some() || self.has_been_read()
+    }
+
+    /// Whether there is something that somebody who died had left, and that has not been passed on.
+    fn has_been_read(&self) -> bool {
+        self.shared.tails().iter().any(|tail| !tail.lock().unwritten.is_empty())
+    }
+
     /// Something was read by somebody else, or a pipe is gone.
     pub(crate) fn look(&self) {
         self.shared.bell.ring();
@@ -183,9 +193,7 @@ impl Tee {
         if self.thread.is_some() {
             return;
         }
-        // What has been read is what somebody who died had left.
-        let has_been_read = || self.shared.tails().iter().any(|tail| !tail.lock().unwritten.is_empty());
-        if tails.iter().any(|(place, _)| set.has_some(*place)) || has_been_read() {
+        if tails.iter().any(|(place, _)| set.has_some(*place)) || self.has_been_read() {
             let shared = self.shared.clone();
             let thread = thread::Builder::new().name("taskloom-stderr".to_owned()).spawn(move || shared.run());
             // Without a thread to be had, it is passed on right here.

@@ -378,6 +378,10 @@ impl Supervisor<'_> {
             // Panics of tasks' code are caught where it runs.
             let _ = reader.join();
         }
+        if tee.has_more() {
+            // To pass that on may take as long as anybody likes who reads our standard error, or does not.
+            wake_held();
+        }
         drop(tee);
         let mut books = shared.books();
         books.phase = Phase::Closed;

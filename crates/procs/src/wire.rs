@@ -232,18 +232,19 @@ pub(crate) struct Records {
     payload: Payload,
     /// What has been written is that this item is done, and well.
     only: Option<(u64, u32)>,
-    /// The item that was said last to begin: whoever reads it knows which is done next.
+    /// The item that was said last to begin: whoever reads it knows of which job the next one is.
     begun: Option<(u64, u32)>,
     /// What has been written is short, and begins here.
     start: usize,
 }
 
 /// Where the end of an item has how long it took, and the extent of its result, which follows.
-const TOOK_AT: usize = 1 + 8 + 4;
+const ITEM_AT: usize = 1 + 8;
+const TOOK_AT: usize = ITEM_AT + 4;
 const EXTENT_AT: usize = TOOK_AT + 8;
 const RESULT_AT: usize = EXTENT_AT + 12;
-/// Where it begins if it is short: only its kind and how long it took, in 32 bits, stand before the result.
-const SHORT_AT: usize = RESULT_AT - 5;
+/// Where it begins if it is short: its kind, the item, and how long that took, in 32 bits, stand before the result.
+const SHORT_AT: usize = RESULT_AT - 9;
 
 impl Default for Records {
     fn default() -> Self {
@@ -285,9 +286,9 @@ impl Records {
             // "This is done" and "that begins" are one record: it differs in its kind.
             let bytes = self.payload.bytes_mut();
             bytes[0] = NEXT;
-            // Which these are is known to whoever has read what came before.
+            // Of which job these are is known to whoever has read what came before.
             if only == before && bytes[TOOK_AT + 4..][..4] == [0; 4] {
-                bytes.copy_within(TOOK_AT..TOOK_AT + 4, SHORT_AT + 1);
+                bytes.copy_within(ITEM_AT..TOOK_AT + 4, SHORT_AT + 1);
                 bytes[SHORT_AT] = ON;
                 self.start = SHORT_AT;
             }
@@ -308,8 +309,8 @@ impl Records {
         let head = self.payload.extent().bytes;
         let mut bytes = [0; RESULT_AT];
         bytes[0] = DONE;
-        bytes[1..9].copy_from_slice(&token.to_le_bytes());
-        bytes[9..TOOK_AT].copy_from_slice(&item.to_le_bytes());
+        bytes[1..ITEM_AT].copy_from_slice(&token.to_le_bytes());
+        bytes[ITEM_AT..TOOK_AT].copy_from_slice(&item.to_le_bytes());
         self.put(&bytes);
         let start = self.payload.extent();
         let (outcome, metrics, took) = run(&mut self.payload);
@@ -403,8 +404,8 @@ impl<'a> Record<'a> {
 /// What a worker has said so far, as far as it is needed to understand what it says next.
 #[derive(Debug, Default)]
 pub(crate) struct Story {
-    /// The item that began last.
-    begun: Option<(u64, u32)>,
+    /// The job of the item that began last.
+    begun: Option<u64>,
 }
 
 impl Story {
@@ -417,9 +418,10 @@ impl Story {
     ) -> Result<(), CodecFault> {
         match bytes.split_first() {
             Some((&ON, mut rest)) if bodies.is_empty() => {
-                let (token, item) =
-                    self.begun.ok_or_else(|| CodecFault::new("nothing has begun that could be done"))?;
-                let took = Duration::from_nanos(u32::from_le_bytes(array(&mut rest)?).into());
+                let token = self.begun.ok_or_else(|| CodecFault::new("nothing has begun that could be done"))?;
+                // Said, and not counted: where a message could not be read the next must not be taken for it.
+                let (item, nanos) = (item(&mut rest)?, item(&mut rest)?);
+                let took = Duration::from_nanos(nanos.into());
                 self.goes_on(token, item, took, rest, records);
                 return Ok(());
             }
@@ -446,8 +448,7 @@ impl Story {
         }
         for record in &records[before..] {
             match record {
-                &Record::Started { token, item } => self.begun = Some((token, item)),
-                Record::Run(run) => self.begun = Some((run.token, run.next())),
+                Record::Started { token, .. } | Record::Run(Run { token, .. }) => self.begun = Some(*token),
                 _ => {}
             }
         }
@@ -456,7 +457,7 @@ impl Story {
 
     /// This item is done and well, and the next one has begun.
     fn goes_on<'a>(&mut self, token: u64, item: u32, took: Duration, output: &'a [u8], records: &mut Vec<Record<'a>>) {
-        self.begun = Some((token, item.saturating_add(1)));
+        self.begun = Some(token);
         if let Some(Record::Run(run)) = records.last_mut()
             && run.extend(token, item, took, output)
         {
@@ -595,6 +596,17 @@ mod tests {
         let [Record::Started { token: 4, item: 0 }, Record::Run(run)] = &read[..] else { panic!("{read:?}") };
         assert_eq!((run.token, run.first, run.next(), run.took), (4, 0, 10, Duration::from_micros(1)));
         assert!(run.outputs.iter().zip(0..).all(|(output, item)| *output == [item]));
+        // What cannot be read is not made up for by what follows: the items are what they say.
+        let (mut story, mut read) = (Story::default(), Vec::new());
+        for (at, message) in messages.iter().enumerate().filter(|(at, _)| *at != 4) {
+            story.read_into(&message.bytes, Vec::new(), &mut read).unwrap_or_else(|fault| panic!("{at}: {fault}"));
+        }
+        let runs = read.iter().filter_map(|record| match record {
+            Record::Run(run) => Some((run.first, run.next())),
+            _ => None,
+        });
+        let firsts: Vec<_> = runs.collect();
+        assert_eq!(firsts, [(0, 3), (4, 10)]);
         // Of which all but the first were short.
         assert!(messages[1..].iter().all(|message| message.bytes.len() == RESULT_AT - SHORT_AT + 1));
     }

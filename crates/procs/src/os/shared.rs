@@ -91,16 +91,19 @@ impl<W: Send + 'static> Drop for Sealed<W> {
         let (files, with) = (std::mem::take(&mut self.files), self.with.take());
         let is_long = files.len() > 1;
         let here = processor::current();
+        // In this order, whether it runs or is dropped: a tuple's parts go one after the other.
+        let both = (files, with);
         let free = move || {
             signals::block_all();
             processor::leave(here);
-            drop(files);
-            drop(with);
+            drop(both);
         };
-        // Without it they go with the closure, here and now.
+        // Where no thread can be had they go with the closure, here and now.
         if is_long {
             let _ = thread::Builder::new().name("taskloom-blob".to_owned()).spawn(free);
             processor::make_way();
+        } else {
+            drop(free);
         }
     }
 }

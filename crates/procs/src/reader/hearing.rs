@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use taskloom_core::Job;
+use taskloom_core::{Job, backend_api::wake_held};
 
 use super::{NAP, Reader, Up};
 use crate::{
@@ -146,6 +146,8 @@ impl Hearing {
         drop(ears);
         // What one that ended in good order has left behind, its tasks meant to.
         if !told {
+            // Looking through all processes takes a while.
+            wake_held();
             vital.hunt();
         }
     }
