@@ -429,8 +429,7 @@ fn who_is_done_before_its_job_is_known_to_have_left_is_given_what_waits_elsewher
         other.duty.flights.push(Flight::new(7, 1000, 3));
         other.duty.flights.iter_mut().for_each(|flight| flight.sent = true);
         other.duty.flights.begin(7, 0).unwrap();
-        let since = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
-        other.duty.running = Some(Running { token: 7, item: 0, since });
+        other.duty.running = Some(Running { token: 7, item: 0, since: long_ago() });
         drop(other);
         books.book(line, &from_start_to_end(), &mut Vec::new()).unwrap();
     };
@@ -450,8 +449,9 @@ fn what_begins_before_it_is_known_to_have_left_is_shared_all_the_same() {
     evened_out_by_the_sender(happens, "it could overtake the job", (0, 2));
 }
 
-/// One worker is at the first of a thousand items that take so long each, since then; another is idle. Whether that gets half of them.
-fn is_shared_with_the_idle(pace: f64, since: Instant) -> bool {
+/// One worker is at the first of a thousand items that take so long each, since then, or has been given them long ago and is at none;
+/// another is idle. Whether that gets half of them.
+fn is_shared_with_the_idle(pace: f64, since: Option<Instant>) -> bool {
     let (game, handle) = with_one_task();
     let mut books = game.shared.books();
     let line = books.lanes[0].line().unwrap().clone();
@@ -461,8 +461,11 @@ fn is_shared_with_the_idle(pace: f64, since: Instant) -> bool {
     let mut lane = books.lanes.touch(0);
     lane.duty.flights.push(Flight::new(0, 1000, 1001));
     lane.duty.flights.iter_mut().for_each(|flight| flight.sent = true);
-    lane.duty.flights.begin(0, 0).unwrap();
-    lane.duty.running = Some(Running { token: 0, item: 0, since });
+    if let Some(since) = since {
+        lane.duty.flights.begin(0, 0).unwrap();
+        lane.duty.running = Some(Running { token: 0, item: 0, since });
+    }
+    lane.duty.given_at = Some(long_ago());
     lane.duty.pace = Some(pace);
     drop(lane);
     let orders = books.rebalance();
@@ -476,12 +479,16 @@ fn is_shared_with_the_idle(pace: f64, since: Instant) -> bool {
 #[test]
 fn the_shortest_tasks_leave_a_processor_to_whoever_hands_them_out() {
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    let now = || Instant::now() + Duration::from_secs(60);
+    let now = || Some(Instant::now() + Duration::from_secs(60));
     assert_eq!(is_shared_with_the_idle(1e-6, now()), cores > 2, "one is enough where two can run");
     assert_eq!(is_shared_with_the_idle(20e-6, now()), cores > 1);
     assert!(is_shared_with_the_idle(60e-6, now()), "these are worth waking somebody");
-    let long_ago = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
-    assert!(is_shared_with_the_idle(1e-6, long_ago), "it was thought quicker than it is");
+    assert!(is_shared_with_the_idle(1e-6, Some(long_ago())), "it was thought quicker than it is");
+    assert!(is_shared_with_the_idle(1e-6, None), "perhaps it is stopped");
+}
+
+fn long_ago() -> Instant {
+    Instant::now().checked_sub(Duration::from_secs(1)).unwrap()
 }
 
 #[test]
