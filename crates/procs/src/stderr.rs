@@ -25,7 +25,7 @@ use crate::os::{
 /// Lines of a record, and bytes of a line.
 const LINES: usize = 16;
 const LINE: usize = 4096;
-/// What is read at once.
+/// What is read at once, about.
 const PIECE: usize = 64 * 1024;
 /// Pieces that are read when a worker has died: as much as a pipe holds at most, whoever still writes to it.
 const LEFT: usize = 16;
@@ -120,22 +120,25 @@ impl Tail {
 }
 
 impl State {
-    /// Whether there may be more.
+    /// Reads a piece. Whether there may be more.
     fn read_piece(&mut self) -> bool {
-        let Some(pipe) = &mut self.pipe else { return false };
-        let mut piece = vec![0; PIECE];
-        match pipe.read(&mut piece) {
-            Ok(0) => self.pipe = None,
-            Ok(count) => {
-                self.lines.note(&piece[..count]);
-                self.unwritten.extend_from_slice(&piece[..count]);
-                return count == PIECE;
+        let before = self.unwritten.len();
+        while self.unwritten.len() - before < PIECE {
+            let Some(pipe) = &mut self.pipe else { return false };
+            // Most say nothing, or little: that takes no memory.
+            let mut part = [0; 4096];
+            match pipe.read(&mut part) {
+                Ok(0) => self.pipe = None,
+                Ok(count) => {
+                    self.lines.note(&part[..count]);
+                    self.unwritten.extend_from_slice(&part[..count]);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => return true,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(_) => self.pipe = None,
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return true,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => self.pipe = None,
         }
-        false
+        true
     }
 }
 
