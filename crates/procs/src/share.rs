@@ -10,7 +10,7 @@
 //! blob until the task is over. It takes nothing from a worker but the name of a blob that it has given to it.
 //!
 //! To find and to map memory takes ten times as long as to pass a small task on. So a worker keeps what it has mapped, and
-//! gives the same blob to the next task that it comes with, until the parent says that the blob is gone there.
+//! the next task that comes with the blob finds it there, until the parent says that the blob is gone.
 //!
 //! Whatever fails on the parent's side (no descriptor, no memory, no `/proc` for workers) costs a copy and nothing else.
 
