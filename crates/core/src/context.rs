@@ -58,6 +58,11 @@ impl Context {
         self.link = link;
     }
 
+    /// The worker that it is on.
+    pub(crate) fn host(&self) -> &Worker {
+        &self.worker
+    }
+
     pub(crate) fn for_init(worker: &Worker) -> Self {
         Self::new(worker, Arc::new(NoLink), RunId { attempt: 1, ..RunId::default() })
     }

@@ -227,8 +227,9 @@ impl Batch {
         let FrameHead { slot, batch, attempt, pool_seed, measure, .. } = self.head;
         let index = self.head.index + u64::from(item);
         let run = RunId { id: self.id(item), pool_seed, batch, index, attempt };
-        let Stint { worker, cx } = stint;
+        let Stint(cx) = stint;
         cx.set_run(run);
+        let worker = cx.host();
         let start = out.extent();
         let clock = Stopwatch::start(measure, worker);
         let body = |args: Encoded<'_>| panic::catch(|| Registry::get().at(slot)?.run(args, cx, out));
@@ -244,21 +245,17 @@ impl Batch {
 
 /// With what a worker elsewhere runs items, one after the other.
 #[derive(Debug)]
-pub struct Stint {
-    worker: Worker,
-    cx: Context,
-}
+pub struct Stint(Context);
 
 impl Stint {
-    /// On this worker, with this link to the pool.
+    /// On this worker, which ends with it unless somebody else has it too; with this link to the pool.
     pub fn new(worker: Worker, link: Arc<dyn Link>) -> Self {
-        let cx = Context::new(&worker, link, RunId::default());
-        Self { worker, cx }
+        Self(Context::new(&worker, link, RunId::default()))
     }
 
     /// From now on tasks have this link to the pool.
     pub fn set_link(&mut self, link: Arc<dyn Link>) {
-        self.cx.set_link(link);
+        self.0.set_link(link);
     }
 }
 

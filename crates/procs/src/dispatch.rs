@@ -155,12 +155,13 @@ impl Books {
         if self.queue.is_empty() || !self.is_open() {
             return None;
         }
+        let now = Instant::now();
         let most = self.lanes.most_tasks();
         let (resting, working) = (self.lanes.idle().len(), self.lanes.working().len());
         let idle = self.lanes.hungry().first().copied();
-        let stay = idle.is_some() && self.is_saturated();
+        let stay = idle.is_some() && self.is_saturated(now);
         // Behind somebody who is late nothing is put while another is idle.
-        let late = |at: usize| stay && self.is_late(at);
+        let late = |at: usize| stay && self.is_late(at, now);
         let hungry = self.lanes.working().iter().copied().filter(|&at| self.lanes[at].room(most) > 0 && !late(at));
         let busy = hungry.min_by_key(|&at| self.lanes[at].duty.waiting());
         if stay {
@@ -217,7 +218,7 @@ impl Books {
         }
         if let Some((first, _)) = jobs.first() {
             duty.sending = true;
-            duty.given_at = Some(Instant::now());
+            duty.given_at = Some(now);
             duty.idle_since = None;
             duty.will_read(*first, bytes);
         }
@@ -227,14 +228,14 @@ impl Books {
     /// Whether quick tasks keep so many workers awake as there are processors: by those they are done soonest. The very shortest
     /// take as long to be handed out as to be done: for that they leave a processor. Who is at a task
     /// that takes longer than was thought does not count.
-    fn is_saturated(&self) -> bool {
+    fn is_saturated(&self, now: Instant) -> bool {
         let working = self.lanes.working();
         let least = CORES.saturating_sub(1).max(1);
         if working.len() < least {
             return false;
         }
         let (mut quick, mut shortest) = (0, 0);
-        for at in working.iter().filter(|at| !self.is_late(**at)) {
+        for at in working.iter().filter(|at| !self.is_late(**at, now)) {
             quick += usize::from(self.lanes[*at].duty.is_quick());
             shortest += usize::from(self.lanes[*at].duty.is_shortest());
         }
@@ -242,8 +243,8 @@ impl Books {
     }
 
     /// Whether a worker has been at a task, or has not begun what it was given, for longer than quick tasks take.
-    fn is_late(&self, at: usize) -> bool {
-        self.lanes[at].duty.at_it_since().is_none_or(|since| since.elapsed() > LOOK_AGAIN)
+    fn is_late(&self, at: usize, now: Instant) -> bool {
+        self.lanes[at].duty.at_it_since().is_none_or(|since| now.saturating_duration_since(since) > LOOK_AGAIN)
     }
 
     fn look_again_soon(&mut self) {
@@ -290,12 +291,14 @@ impl Books {
             return orders;
         }
         let only_late = !self.queue.is_empty();
-        let saturated = self.is_saturated();
+        let now = Instant::now();
+        let saturated = self.is_saturated(now);
         for _ in self.lanes.recalled()..self.lanes.hungry().len() {
             let behind = |at: usize| self.lanes[at].duty.behind();
             let victims = self.lanes.working().iter().copied();
             let victims = victims.filter(|&at| self.lanes[at].duty.recalling == 0 && behind(at) > 0);
-            let victims = victims.map(|at| (self.is_late(at), behind(at), at)).filter(|(late, ..)| *late || !only_late);
+            let victims =
+                victims.map(|at| (self.is_late(at, now), behind(at), at)).filter(|(late, ..)| *late || !only_late);
             let Some((late, _, victim)) = victims.max() else { break };
             let mut victim = self.lanes.touch(victim);
             // What is done before another worker is awake stays where it is; unless it was thought quicker than it is.

@@ -76,6 +76,8 @@ pub(crate) fn run(shared: &Arc<Shared>, tee: Tee, first: Option<Launched>) {
     // While they start: nobody has taken any memory yet.
     supervisor.oom_kills = OomKills::of_this_cgroup();
     while !supervisor.is_done() {
+        // Whoever is held until all is over is not held any longer if that takes a while yet.
+        wake_held();
         supervisor.start_workers();
         supervisor.carry_out_kills();
         shared.let_go();
@@ -84,9 +86,6 @@ pub(crate) fn run(shared: &Arc<Shared>, tee: Tee, first: Option<Launched>) {
             supervisor.wait_for_end();
         }
         supervisor.bury();
-        if !supervisor.is_done() {
-            wake_held();
-        }
         supervisor.look_around();
         supervisor.readers.retain(|reader| !reader.is_finished());
     }
