@@ -23,7 +23,8 @@ use crate::{
     lane::{Stage, pause},
     launch,
     line::{Line, Verdict, Vital},
-    os::{forked::Original, poll::Bell},
+    os::{forked::Original, poll::Bell, processor},
+    places::Places,
     reader::Hearing,
     share,
     spare::Done,
@@ -202,10 +203,18 @@ impl Shared {
         let books = self.books();
         let near: Vec<_> = books.lanes.working().iter().filter_map(|&slot| crowd.get(&(slot as u32))).collect();
         drop(books);
-        self.attention.look(|| {
+        let hear = || {
             near.iter().for_each(|hearing| hearing.attend(self));
             is_done()
-        });
+        };
+        let any = |what: fn(&Places) -> bool| near.iter().any(|hearing| hearing.places(what) == Some(true));
+        // One that is being woken may have been put here: then it runs first.
+        if any(Places::is_other_asleep) {
+            processor::make_way();
+        }
+        if !hear() && !any(Places::are_same) {
+            self.attention.look(hear);
+        }
         near.iter().for_each(|hearing| hearing.leave());
     }
 

@@ -4,6 +4,7 @@
 //!   0      words of the ring down     whoever dispatches ══▶ runner
 //!   1024   words of the ring up       runner, and threads that log ══▶ the worker's reader
 //!   2048   begun: which item the worker began last
+//!   2176   places: where either side runs
 //!   4096   bytes of the ring down, then of the ring up
 //! ```
 //!
@@ -28,6 +29,7 @@ use crate::{
     chaos,
     message::{Begun, Message, Progress, WHOLE, packets},
     os::mapping::{self, Mapping},
+    places::{Places, Side},
     ring::{self, Broken, Consumer, EAGER, Heap, Memory, Producer, Words},
     transport::Gone,
 };
@@ -39,6 +41,8 @@ const BYTES: usize = 4096;
 /// Bytes of each ring.
 const RING: usize = 256 << 10;
 const SIZE: usize = BYTES + 2 * RING;
+/// How long a worker that has nothing to do looks for more: whoever has to wake up first, to send it, takes about as long.
+const ATTENTION: Duration = Duration::from_micros(50);
 /// A long message goes in parts of so many bytes, so that one is read while the next is written.
 const PART: usize = 32 << 10;
 
@@ -84,11 +88,26 @@ impl Rings {
     }
 
     fn sender(&self, way: Way) -> Sender {
-        Sender { producer: Mutex::new(Producer::new(self.ring(way))), ended: self.ended.clone() }
+        let own = match way {
+            Way::Down => Side::Parent,
+            Way::Up => Side::Worker,
+        };
+        let producer = Mutex::new(Producer::new(self.ring(way)));
+        Sender { producer, places: Places::new(self.mapping.clone(), own), ended: self.ended.clone() }
     }
 
     fn receiver(&self, way: Way) -> Receiver {
-        Receiver { consumer: Consumer::new(self.ring(way)), ended: self.ended.clone(), begun: None, spin: Spin::new() }
+        let own = match way {
+            Way::Down => Side::Worker,
+            Way::Up => Side::Parent,
+        };
+        Receiver {
+            consumer: Consumer::new(self.ring(way)),
+            places: Places::new(self.mapping.clone(), own),
+            ended: self.ended.clone(),
+            begun: None,
+            spin: Spin::lasting(ATTENTION),
+        }
     }
 
     fn ring(&self, way: Way) -> Ring {
@@ -183,6 +202,7 @@ impl Note {
 #[derive(Debug)]
 pub(crate) struct Sender {
     producer: Mutex<Producer<Ring>>,
+    places: Places,
     ended: Arc<AtomicBool>,
 }
 
@@ -191,6 +211,7 @@ impl Sender {
     pub(crate) fn send(&self, bytes: &[u8], bodies: &[Blob], urgent: bool) -> Result<(), Gone> {
         // Nothing panics while it holds this lock.
         let mut producer = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.places.note();
         packets(bytes, bodies, PART, |pieces, more| {
             while !producer.push(pieces).map_err(|Broken(_)| Gone)? {
                 self.wait_for_room(&mut producer, pieces.iter().map(|piece| piece.len()).sum())?;
@@ -237,6 +258,7 @@ impl Sender {
 #[derive(Debug)]
 pub(crate) struct Receiver {
     consumer: Consumer<Ring>,
+    places: Places,
     ended: Arc<AtomicBool>,
     /// The message of which some packets have come.
     begun: Option<Begun>,
@@ -321,16 +343,24 @@ impl Receiver {
                 Came::Nothing if self.has_ended() => return Ok(None),
                 Came::Nothing => {}
             }
-            let Self { consumer, spin, .. } = self;
-            if spin.pays() && spin.look(|| consumer.peek()) {
-                continue;
+            if self.spin.pays() {
+                self.places.part();
+                if self.spin.look(|| self.consumer.peek()) {
+                    continue;
+                }
             }
             idle();
+            self.places.note_rest();
             if self.set_bell(EAGER)? {
                 self.bed().rest(EAGER, None);
                 self.spin.came();
             }
+            self.places.note();
         }
+    }
+
+    pub(crate) fn places(&self) -> &Places {
+        &self.places
     }
 
     /// Says how it wants to be woken. Whether it may rest then: nothing has come before that.

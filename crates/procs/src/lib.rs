@@ -56,6 +56,7 @@ mod supervisor;
 
 mod fast;
 mod message;
+mod places;
 mod ring;
 mod sync;
 mod transport;

@@ -11,6 +11,7 @@ use super::{NAP, Reader, Up};
 use crate::{
     backend::Shared,
     line::{Exit, Line},
+    places::Places,
     ring::{EAGER, Heap, LAZY},
     wire::Story,
 };
@@ -96,6 +97,14 @@ impl Hearing {
         up.silence();
         if up.has_some() {
             self.reader(shared, &mut ears).listen_to_ring();
+        }
+    }
+
+    /// What is known of where the worker runs; nothing, if somebody hears it just now.
+    pub(crate) fn places<T>(&self, f: impl FnOnce(&Places) -> T) -> Option<T> {
+        match &self.ears.try_lock().ok()?.up {
+            Up::Fast(up) => Some(f(up.places())),
+            Up::Plain(_) => None,
         }
     }
 
