@@ -23,7 +23,7 @@ use crate::{
     lane::{Stage, pause},
     launch,
     line::{Line, Verdict, Vital},
-    os::{forked::Original, poll::Bell, processor},
+    os::{forked::Original, poll::Bell},
     places::Places,
     reader::Hearing,
     share,
@@ -210,7 +210,7 @@ impl Shared {
         let any = |what: fn(&Places) -> bool| near.iter().any(|hearing| hearing.places(what) == Some(true));
         // One that is being woken may have been put here: then it runs first.
         if any(Places::is_other_asleep) {
-            processor::make_way();
+            taskloom_cpu::make_way();
         }
         if !hear() && !any(Places::are_same) {
             self.attention.look(hear);

@@ -13,7 +13,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use crate::os::{mapping::Mapping, processor};
+use crate::os::mapping::Mapping;
 
 /// Of the parent, and of the worker; on cache lines of their own.
 const PLACES: [usize; 2] = [2176, 2304];
@@ -62,7 +62,7 @@ impl Places {
     /// Gets out of the other side's way, if this thread is in it.
     pub(crate) fn part(&self) {
         if self.are_same() {
-            processor::leave(processor::current());
+            taskloom_cpu::leave(taskloom_cpu::here());
             self.note();
         }
     }
@@ -94,7 +94,7 @@ impl Places {
 
 /// A number for the processor that this thread is on; 0 if that cannot be told.
 fn here() -> u64 {
-    processor::current().map_or(0, |processor| processor as u64 + 1)
+    taskloom_cpu::here().into()
 }
 
 #[cfg(test)]

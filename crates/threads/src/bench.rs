@@ -11,7 +11,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::sync::{AtomicU32, Condvar, Mutex, MutexGuard, Ordering, Spin, unpoisoned};
+use crate::sync::{AtomicU32, Condvar, Mutex, MutexGuard, Ordering, Spin, cpu, unpoisoned};
 
 /// Who sits, and how many of them have been called. Lives under the lock.
 #[derive(Debug, Default)]
@@ -29,6 +29,8 @@ pub(crate) struct Bell {
     sleepers: Condvar,
     /// How often it has been rung or would have been, for those who are awake.
     rung: AtomicU32,
+    /// On which processor it was rung last.
+    rung_on: AtomicU32,
     spin: Spin,
 }
 
@@ -69,6 +71,12 @@ impl Bell {
     /// The duty to ring it, after a call.
     pub(crate) fn later(&self, bench: &Bench) -> Ring<'_> {
         Ring(Some(Rung { bell: self, anybody_asleep: bench.called > bench.awake }))
+    }
+
+    /// Gets out of the way of whoever has rung, and goes on: the system may have put this thread, which it woke, on the same
+    /// processor, where the two would work in turns.
+    pub(crate) fn make_way(&self) {
+        cpu::leave(self.rung_on.load(Ordering::Relaxed));
     }
 
     /// Wakes all, for them to see that it is over.
@@ -116,6 +124,8 @@ impl Ring<'_> {
         let Some(Rung { bell, anybody_asleep }) = self.0 else { return };
         bell.rung.fetch_add(1, Ordering::Relaxed);
         if anybody_asleep {
+            // A guess for those who wake up: nothing depends on it but time.
+            bell.rung_on.store(cpu::here(), Ordering::Relaxed);
             bell.sleepers.notify_one();
         }
     }

@@ -20,6 +20,7 @@ use crate::{
     backend::Threads,
     bench::{Bell, Ring},
     muster::{Answer, Muster},
+    pace::Pace,
     queue::{Queue, Work},
     seats::{Badge, Seats, Stance},
     sync::{Arc, Condvar, Mutex, MutexGuard, unpoisoned},
@@ -59,6 +60,7 @@ pub(crate) struct Crew {
 pub(crate) struct State {
     pub(crate) queue: Queue,
     pub(crate) muster: Muster,
+    pace: Pace,
     pub(crate) seats: Seats,
     pub(crate) hired: u32,
     /// Threads that were left behind in a task and have not come back.
@@ -87,6 +89,7 @@ impl Crew {
         let state = State {
             queue: Queue::default(),
             muster: Muster::new(plan.workers, cores(), if plan.init.is_some() { usize::MAX } else { cores() }),
+            pace: Pace::new(),
             seats: Seats::default(),
             hired: 0,
             abandoned: 0,
@@ -193,13 +196,18 @@ impl Crew {
             self.remember(ticket);
             state = self.lock();
         }
+        let mut has_sat = false;
         loop {
             // Dropped after the lock, being perhaps the last owner of somebody's values.
             let done = state.put_away(badge)?;
             let surplus = !state.closing && state.muster.has_surplus();
             if !surplus && let Some((work, bell)) = self.take(&mut state, badge) {
+                let has_company = has_sat && state.pace.is_quick();
                 drop(state);
                 bell.ring();
+                if has_company {
+                    self.idle.make_way();
+                }
                 return Some(work);
             }
             if done.iter().any(Option::is_some) {
@@ -230,6 +238,7 @@ impl Crew {
                 let called;
                 (state, called) =
                     self.idle.sit(&self.state, state, State::idlers, State::is_closing, self.plan.idle_timeout);
+                has_sat = true;
                 // Not called, so there is nothing to do.
                 if !called && !state.closing && state.muster.can_spare_one() {
                     state.muster.leave();
@@ -242,6 +251,7 @@ impl Crew {
 
     fn take<'a>(self: &'a Arc<Self>, state: &mut State, badge: Badge) -> Option<(Work, Ring<'a>)> {
         let (work, errand) = state.queue.take()?;
+        state.pace.count();
         let more = state.queue.has_jobs()
             || match &work {
                 Work::Job(job) => job.len() > 1,

@@ -24,11 +24,11 @@ mod bench;
 mod crew;
 mod hire;
 mod muster;
+mod pace;
 mod queue;
 mod seats;
 mod watch;
 
-mod cpu;
 mod sync;
 
 pub use backend::Threads;

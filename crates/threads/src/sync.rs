@@ -6,6 +6,7 @@ pub(crate) use std::sync::{
 };
 
 pub(crate) use taskloom_core::backend_api::Spin;
+pub(crate) use taskloom_cpu as cpu;
 
 /// The guard behind a lock. Nothing panics while it holds one of ours: a poisoned one is as good as any.
 pub(crate) fn unpoisoned<T>(locked: std::sync::LockResult<T>) -> T {

@@ -7,12 +7,13 @@ use taskloom_core::{
     backend_api::{OnBlock, Worker},
 };
 
-use crate::{cpu, crew::Crew, queue::Work, seats::Badge, sync::Arc};
+use crate::{crew::Crew, queue::Work, seats::Badge, sync::Arc};
 
 /// The body of a thread.
 pub(crate) fn run(crew: &Arc<Crew>, badge: Badge) {
     let hook = Hook { crew: crew.clone(), badge };
-    let worker = Worker::new(crew.hub.id(), badge.worker, badge.slot).cpu_clock(cpu::thread_time).on_block(hook);
+    let worker =
+        Worker::new(crew.hub.id(), badge.worker, badge.slot).cpu_clock(taskloom_cpu::thread_time).on_block(hook);
     let ready = worker.init(crew.plan.init.as_ref());
     if ready.is_ok() {
         // Before anybody can learn of the worker in another way.

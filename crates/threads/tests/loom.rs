@@ -7,6 +7,7 @@
 #![cfg(loom)]
 
 #[path = "../src/bench.rs"]
+#[expect(dead_code, reason = "a model has no processors to choose from")]
 mod bench;
 #[path = "../src/muster.rs"]
 #[expect(dead_code, reason = "no thread is abandoned here")]
@@ -18,6 +19,14 @@ mod sync {
         Condvar, Mutex, MutexGuard,
         atomic::{AtomicU32, Ordering},
     };
+
+    /// Where a thread runs is no part of the protocol.
+    pub(crate) mod cpu {
+        pub(crate) fn here() -> u32 {
+            0
+        }
+        pub(crate) fn leave(_: u32) {}
+    }
 
     /// Everybody looks around before falling asleep, and how often is all the same: what is seen only makes the look short.
     #[derive(Debug, Default)]

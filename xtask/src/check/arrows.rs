@@ -3,6 +3,7 @@
 //! ```text
 //! cli ──▶ taskloom ──▶ threads ──▶ core ──▶ macros
 //!                  └──▶ procs ───▶ core
+//!                         both ──▶ cpu
 //! ```
 //!
 //! The facade, which re-exports, may name whatever is below it: its own form of `#[task]` stands in macros.
@@ -23,8 +24,9 @@ use crate::{
 const ARROWS: &[(&str, &[&str])] = &[
     ("taskloom-macros", &[]),
     ("taskloom-core", &["taskloom-macros"]),
-    ("taskloom-threads", &["taskloom-core"]),
-    ("taskloom-procs", &["taskloom-core"]),
+    ("taskloom-cpu", &[]),
+    ("taskloom-threads", &["taskloom-core", "taskloom-cpu"]),
+    ("taskloom-procs", &["taskloom-core", "taskloom-cpu"]),
     ("taskloom", &["taskloom-threads", "taskloom-procs", "taskloom-core", "taskloom-macros"]),
     ("taskloom-cli", &["taskloom"]),
 ];

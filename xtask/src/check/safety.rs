@@ -23,7 +23,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("crates/bench/src/heap.rs", "tells the C library's allocator to keep what is freed"),
     ("crates/bench/src/limits.rs", "shares memory with another process, which is what others are measured by"),
     ("crates/cli/src/crash.rs", "crashes on purpose, which safe code cannot"),
-    ("crates/threads/src/cpu.rs", "asks the kernel for a thread's processor time and for the usable processors"),
+    ("crates/cpu/src/lib.rs", "asks the kernel on which processor a thread runs and how long, and moves it"),
     ("crates/procs/src/os/", "system calls about processes, signals and descriptors that std does not wrap"),
     ("crates/procs/tests/", "dies in the ways that workers die, and stops and kills what it started"),
     ("tests/compile-fail/", "what the macros refuse, unsafe functions among it; never run"),

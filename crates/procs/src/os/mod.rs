@@ -11,7 +11,6 @@ pub(crate) mod mapping;
 pub(crate) mod memory;
 pub(crate) mod poll;
 pub(crate) mod process;
-pub(crate) mod processor;
 pub(crate) mod shared;
 pub(crate) mod signals;
 pub(crate) mod socket;

@@ -153,14 +153,6 @@ pub(crate) fn umask() -> Option<u32> {
     u32::from_str_radix(text.lines().find_map(|line| line.strip_prefix("Umask:"))?.trim(), 8).ok()
 }
 
-/// CPU time of this thread.
-pub(crate) fn thread_cpu_time() -> Option<Duration> {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is ours and outlives the call, which writes to it and nothing else.
-    checked(unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) }).ok()?;
-    Some(Duration::new(u64::try_from(time.tv_sec).ok()?, u32::try_from(time.tv_nsec).ok()?))
-}
-
 /// Sends a signal to this thread, so that a process is stopped before this returns.
 #[cfg(feature = "chaos")]
 pub(crate) fn signal_self(signal: i32) {

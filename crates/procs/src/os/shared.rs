@@ -16,7 +16,7 @@ use std::{
     thread,
 };
 
-use super::{checked, files, processor, signals};
+use super::{checked, files, signals};
 
 const SEALS: libc::c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE | libc::F_SEAL_SEAL;
 
@@ -90,18 +90,18 @@ impl<W: Send + 'static> Drop for Sealed<W> {
     fn drop(&mut self) {
         let (files, with) = (std::mem::take(&mut self.files), self.with.take());
         let is_long = files.len() > 1;
-        let here = processor::current();
+        let here = taskloom_cpu::here();
         // In this order, whether it runs or is dropped: a tuple's parts go one after the other.
         let both = (files, with);
         let free = move || {
             signals::block_all();
-            processor::leave(here);
+            taskloom_cpu::leave(here);
             drop(both);
         };
         // Where no thread can be had they go with the closure, here and now.
         if is_long {
             let _ = thread::Builder::new().name("taskloom-blob".to_owned()).spawn(free);
-            processor::make_way();
+            taskloom_cpu::make_way();
         } else {
             drop(free);
         }
@@ -119,18 +119,18 @@ fn at_once<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec
             done.lock().unwrap_or_else(PoisonError::into_inner).push(result);
         }
     };
-    let here = processor::current();
+    let here = taskloom_cpu::here();
     thread::scope(|scope| {
         for _ in 0..others {
             let help = || {
                 signals::block_all();
-                processor::leave(here);
+                taskloom_cpu::leave(here);
                 run();
             };
             // Without it all takes longer, and nothing else.
             let _ = thread::Builder::new().name("taskloom-blob".to_owned()).spawn_scoped(scope, help);
         }
-        processor::make_way();
+        taskloom_cpu::make_way();
         run();
     });
     done.into_inner().unwrap_or_else(PoisonError::into_inner)

@@ -194,7 +194,7 @@ fn settle(terms: &Terms, up: &Arc<Up>, down: &mut Down) -> (Worker, Records) {
     os::memory::offer_to_oom_killer();
     logger::install(up.clone(), terms.log_level);
     last_words(runner::last_words);
-    let worker = Worker::new(terms.pool, terms.worker, terms.slot).cpu_clock(os::process::thread_cpu_time);
+    let worker = Worker::new(terms.pool, terms.worker, terms.slot).cpu_clock(taskloom_cpu::thread_time);
     if let Some(why) = terms.probe.and_then(share::probe) {
         up.rare(&Rare::Unshared(why));
     }
