@@ -172,10 +172,8 @@ impl Supervisor<'_> {
         }
         let hello_by = Instant::now().checked_add(self.shared.config.start_timeout);
         let hearing = match ears {
-            Ears::Lent(hearing) => {
-                vital.sample();
-                Some(hearing)
-            }
+            // It is not looked at yet: that takes longer than much of what it may have to do.
+            Ears::Lent(hearing) => Some(hearing),
             Ears::Thread(reader) => {
                 self.readers.push(reader);
                 None
