@@ -45,8 +45,8 @@ pub(crate) fn rate(plan: &Plan) -> Result<Vec<Row>> {
     let peer = peer_pool(WORKERS)?;
     let ours = Contender::new("", tasks, |n| submit_and_join(&pool, n));
     let peers = [
-        // Its descriptors run out with many pending calls.
-        Contender::new("procspawn", plan.tasks(10_000), |n| peer_submit_and_join(&peer, n)).must(Bound::AtLeast(30.0)),
+        Contender::new("procspawn", plan.tasks(10_000), |n| peer_submit_and_join(&peer, n, PENDING))
+            .must(Bound::AtLeast(30.0)),
         python::contender("Pool.map(chunksize=1)", WORKERS, tasks / 20).must(Bound::AtLeast(10.0)),
         Contender::new("rayon::spawn, one-shots", tasks, |n| one_shots(n, rayon::spawn)).aim(Bound::AtLeast(1.0)),
         python::contender("ProcessPoolExecutor", WORKERS, tasks / 100),
@@ -110,7 +110,7 @@ pub(crate) fn pending(_: &Plan) -> Result<Vec<Row>> {
 
 /// What [`pending`] runs in a process of its own.
 pub(crate) fn peer_pending(n: usize) -> Result<ExitCode> {
-    peer_submit_and_join(&peer_pool(WORKERS)?, n)?;
+    peer_submit_and_join(&peer_pool(WORKERS)?, n, n)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -157,11 +157,17 @@ pub(crate) fn peer_pool(workers: usize) -> Result<procspawn::Pool> {
     procspawn::Pool::new(workers).map_err(|e| anyhow!("procspawn: {e}"))
 }
 
-fn peer_submit_and_join(pool: &procspawn::Pool, n: usize) -> Result<()> {
-    let handles: Vec<_> = (0..n as u64).map(|i| procspawn::spawn!(in pool, (i) || i + 1)).collect();
+/// So many of the peer's calls at a time: each takes descriptors as long as it is pending, and limits are soon reached.
+const PENDING: usize = 200;
+
+fn peer_submit_and_join(pool: &procspawn::Pool, n: usize, pending: usize) -> Result<()> {
     let mut sum = 0;
-    for handle in handles {
-        sum += handle.join()?;
+    for start in (0..n).step_by(pending) {
+        let part = start as u64..(start + pending).min(n) as u64;
+        let handles: Vec<_> = part.map(|i| procspawn::spawn!(in pool, (i) || i + 1)).collect();
+        for handle in handles {
+            sum += handle.join()?;
+        }
     }
     checked(n, sum)
 }
