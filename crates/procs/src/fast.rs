@@ -88,12 +88,8 @@ impl Rings {
     }
 
     fn sender(&self, way: Way) -> Sender {
-        let own = match way {
-            Way::Down => Side::Parent,
-            Way::Up => Side::Worker,
-        };
-        let producer = Mutex::new(Producer::new(self.ring(way)));
-        Sender { producer, places: Places::new(self.mapping.clone(), own), ended: self.ended.clone() }
+        let places = matches!(way, Way::Down).then(|| Places::new(self.mapping.clone(), Side::Parent));
+        Sender { producer: Mutex::new(Producer::new(self.ring(way))), places, ended: self.ended.clone() }
     }
 
     fn receiver(&self, way: Way) -> Receiver {
@@ -202,7 +198,8 @@ impl Note {
 #[derive(Debug)]
 pub(crate) struct Sender {
     producer: Mutex<Producer<Ring>>,
-    places: Places,
+    /// The parent's.
+    places: Option<Places>,
     ended: Arc<AtomicBool>,
 }
 
@@ -211,7 +208,10 @@ impl Sender {
     pub(crate) fn send(&self, bytes: &[u8], bodies: &[Blob], urgent: bool) -> Result<(), Gone> {
         // Nothing panics while it holds this lock.
         let mut producer = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
-        self.places.note();
+        // The worker's runner notes its place when it goes to rest, not with each of its many messages.
+        if let Some(places) = &self.places {
+            places.note();
+        }
         packets(bytes, bodies, PART, |pieces, more| {
             while !producer.push(pieces).map_err(|Broken(_)| Gone)? {
                 self.wait_for_room(&mut producer, pieces.iter().map(|piece| piece.len()).sum())?;
