@@ -1,9 +1,8 @@
 //! The processor that a thread runs on: which it is, how to get off it, and how long the thread has used one. What the
 //! backends of Taskloom need of that, and the standard library has no words for.
 //!
-//! Some kernels (seen: Linux 6.18 under KVM, where a processor that is halted does not count as idle) put a new thread, or one that is
-//! woken, on the processor of whoever started or woke it, though another has nothing to do, and find that out after some
-//! milliseconds only. Until then the two work in turns and not beside each other. A thread that knows where the other one is can
+//! Some kernels (seen: Linux 6.18 under KVM) put a new thread, or one that is woken, on the processor of whoever started or woke
+//! it, though another has nothing to do, and find that out after some milliseconds only. Until then the two work in turns and not beside each other. A thread that knows where the other one is can
 //! [`leave`].
 
 use std::{
